@@ -270,6 +270,10 @@ impl Arena {
     /// Panics if a pin may be reading the range.
     #[inline]
     pub fn bytes_mut(&mut self, at: usize, len: usize) -> &mut [u8] {
+        if len == 0 {
+            // Nothing at the very end of a segment would be looked up in the next one.
+            return &mut [];
+        }
         let start = self.pointer(at, len);
         let pins = &self.shared.pins[at >> self.shared.segment_shift];
         let frozen = pins.frozen.load(Ordering::Relaxed) as usize;
@@ -307,6 +311,9 @@ impl Arena {
 
     /// The range as `Bytes` that stay readable and unchanged as long as they live: the segment is not reused before.
     pub fn pin(&self, at: usize, len: usize) -> Bytes {
+        if len == 0 {
+            return Bytes::new();
+        }
         let segment = at >> self.shared.segment_shift;
         let pins = &self.shared.pins[segment];
         let end = at + len - (segment << self.shared.segment_shift);
