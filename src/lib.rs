@@ -8,4 +8,5 @@ pub mod command;
 pub mod conn;
 pub mod proto;
 pub mod ring;
+pub mod stats;
 pub mod store;
