@@ -8,43 +8,11 @@ mod host;
 
 pub use host::{ClientFilter, Host, PauseMode};
 
-use crate::store::Key;
-use bytes::Bytes;
-use std::borrow::Cow;
-
-/// A range of [`Scratch::bytes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    pub start: u32,
-    pub len: u32,
-}
-
-/// What a command answered, independent of the protocol where it can be.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Outcome {
-    /// Not executed yet.
-    Pending,
-    Ok,
-    Pong,
-    Nil,
-    Int(i64),
-    /// A value copied out of the store.
-    Value(Span),
-    /// A value of `PIN_THRESHOLD` bytes or more, left where it is: index into [`Scratch::pins`].
-    Pinned(u32),
-    /// A whole reply, already in the connection's own protocol.
-    Encoded(Span),
-    /// An error with its code, as Redis words it and without the leading dash ("ERR syntax error").
-    Error(Cow<'static, str>),
-}
-
-/// Where executed requests leave what does not fit into an [`Outcome`]. One per worker, cleared every turn.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    pub bytes: Vec<u8>,
-    pub pins: Vec<Bytes>,
-    pub stats: CommandStats,
-}
+use crate::conn::Session;
+use crate::proto::ReplyBuf;
+use crate::proto::{Outcome, Scratch};
+use crate::store::{Key, Partition, Store};
+use bumpalo::Bump;
 
 /// Plain counters of one worker.
 #[derive(Clone, Debug, Default)]
@@ -73,4 +41,79 @@ pub struct Request<'a> {
 pub enum Op<'a> {
     Get,
     Set { value: crate::store::Value<'a>, expiry: crate::store::Expiry },
+}
+
+/// What a request turned out to be.
+#[derive(Debug)]
+pub enum Plan<'a> {
+    /// One key: goes into the turn's batch.
+    Keyed(Request<'a>),
+    /// Answered without the store: PING, errors.
+    Reply(Outcome),
+    /// Runs alone, after all that came before it on its connection.
+    Barrier(Barrier<'a>),
+}
+
+/// A command that is not a single-key one: several keys, the keyspace, the server, or the connection's own state.
+#[derive(Clone, Copy, Debug)]
+pub struct Barrier<'a> {
+    /// Index into the command table.
+    pub command: u16,
+    pub args: &'a [&'a [u8]],
+}
+
+/// What planning needs to know.
+pub struct PlanContext<'a, 'c> {
+    pub store: &'c Store,
+    /// Holds what a request needs beyond the received bytes; reset when the round is over.
+    pub bump: &'a Bump,
+    pub session: &'c Session,
+    pub host: &'c dyn Host,
+    pub now_ms: u64,
+}
+
+/// What a barrier needs to know.
+pub struct Context<'c> {
+    pub store: &'c Store,
+    pub session: &'c mut Session,
+    pub host: &'c dyn Host,
+    pub stats: &'c mut CommandStats,
+    pub now_ms: u64,
+}
+
+/// What becomes of the connection after a barrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flow {
+    Continue,
+    /// Close once the reply is sent (QUIT).
+    Close,
+}
+
+/// Looks a request's command up, checks its arguments and access, hashes its key. `args[0]` is the command's name.
+pub fn plan<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>, stats: &mut CommandStats) -> Plan<'a> {
+    let _ = (args, ctx, stats);
+    Plan::Reply(Outcome::Pong)
+}
+
+/// Executes the requests `order[..]` of one partition, in that order, under its lock: prefetches their buckets, then their items,
+/// then runs them, leaving an [`Outcome`] in each. Returns how many are done: fewer than given when one met
+/// [`crate::store::WriteError::NeedsRoom`]; the caller then unlocks, makes room and goes on from there, with `last_try` set when it
+/// will not try again (the request then fails with the OOM error).
+pub fn execute(
+    partition: &mut Partition,
+    requests: &mut [Request<'_>],
+    order: &[u32],
+    scratch: &mut Scratch,
+    stats: &mut CommandStats,
+    now_ms: u64,
+    last_try: bool,
+) -> usize {
+    let _ = (partition, requests, scratch, stats, now_ms, last_try);
+    order.len()
+}
+
+/// Runs a barrier and appends its whole reply, encoded for the session's protocol version.
+pub fn run(barrier: &Barrier<'_>, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow {
+    let _ = (barrier, ctx, out);
+    Flow::Continue
 }

@@ -3,8 +3,10 @@
 //! A parser takes the received bytes and says what it found and how much of them that was; it never copies what it can
 //! borrow. An encoder appends one outcome to the turn's [`ReplyBuf`].
 
+mod outcome;
 pub mod reply;
 
+pub use outcome::{Outcome, Scratch, Span};
 pub use reply::ReplyBuf;
 
 /// Which protocol a connection speaks, fixed by its first bytes.
