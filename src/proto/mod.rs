@@ -5,6 +5,7 @@
 
 mod outcome;
 pub mod reply;
+pub mod resp;
 
 pub use outcome::{Outcome, Scratch, Span};
 pub use reply::ReplyBuf;
