@@ -26,8 +26,6 @@ pub struct Conn {
     pub need: usize,
     /// Unix milliseconds of the last received byte.
     pub last_active_ms: u64,
-    /// A `send_owned` is in flight; its bytes.
-    pub sending: Option<usize>,
     /// Index into this turn's sources plus one; 0: none.
     pub source: u32,
     /// Receiving is paused: the peer does not read, or its inbox is full.
@@ -55,7 +53,6 @@ impl Conn {
             json_resume: json::Resume::default(),
             need: 0,
             last_active_ms: now_ms,
-            sending: None,
             source: 0,
             recv_paused: false,
             ended: false,
@@ -65,14 +62,9 @@ impl Conn {
         }
     }
 
-    /// Bytes waiting to be sent, in flight or not.
-    pub fn unsent(&self) -> usize {
-        self.outbox.len() + self.sending.unwrap_or(0)
-    }
-
     /// What this connection holds of the process's memory. Pinned values are the store's.
     pub fn memory(&self) -> usize {
-        CONN_OVERHEAD + self.inbox.capacity() + self.outbox.copied_len() + self.resp_resume.memory()
+        CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory()
     }
 }
 

@@ -51,20 +51,20 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let source = &mut self.sources[conn.source as usize - 1];
             if let SourceBytes::Fresh(first) = source.bytes {
                 let mut inbox = std::mem::take(&mut conn.inbox);
-                inbox.append(self.driver.received(first));
+                inbox.push(self.driver.received(first), 0);
                 source.bytes = SourceBytes::Inbox(inbox);
             }
             if let SourceBytes::Inbox(inbox) = &mut source.bytes {
-                inbox.append(self.driver.received(data));
+                inbox.push(self.driver.received(data), conn.need);
             }
             return;
         }
-        if conn.inbox.is_empty() && conn.unsent() <= watermark {
+        if conn.inbox.is_empty() && conn.outbox.len() <= watermark {
             conn.source = to_source_number(self.sources.len());
             self.sources.push(Source { conn: id, bytes: SourceBytes::Fresh(data) });
             return;
         }
-        conn.inbox.append(self.driver.received(data));
+        conn.inbox.push(self.driver.received(data), conn.need);
         if conn.inbox.len() >= conn.need && !conn.waits {
             self.source_from_inbox(id);
         } else {
@@ -78,7 +78,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let watermark = self.shared.config.output_high;
         let Some(conn) = self.conns.get(id) else { return };
         conn.waits = false;
-        if conn.unsent() > watermark {
+        if conn.outbox.len() > watermark {
             self.limit_inbox(id);
         } else if conn.source == 0 && !conn.inbox.is_empty() && !conn.closing {
             conn.source = to_source_number(self.sources.len());
@@ -111,26 +111,15 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
-    /// A request is on its way that takes `need` bytes in all: makes room for it, in the memory budget first.
+    /// A request is on its way that takes `need` bytes in all.
     pub(super) fn await_rest(&mut self, id: ConnId, need: usize) {
         let Some(conn) = self.conns.get(id) else { return };
         conn.need = need;
-        let more = need.saturating_sub(conn.inbox.capacity());
-        if more > ROOM_STEP && self.shared.store.make_room(more).is_err() {
-            self.stats.closed_inbox += 1;
-            self.failed.push(id);
-            return;
-        }
-        let Some(conn) = self.conns.get(id) else { return };
-        if need > conn.inbox.len() {
-            conn.inbox.reserve(need);
-        }
-        self.resume_recv(id);
-        if let Some(conn) = self.conns.get(id)
-            && conn.ended
-        {
+        if conn.ended {
+            // The rest will never come.
             self.closing_next.push(id);
         }
+        self.resume_recv(id);
     }
 
     pub(super) fn ended(&mut self, id: ConnId, end: End) {
@@ -148,13 +137,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn sent(&mut self, id: ConnId, result: Result<usize, i32>) {
         let low = self.shared.config.output_low;
         let Some(conn) = self.conns.get(id) else { return };
-        conn.sending = None;
+        conn.outbox.sent();
         if result.is_err() {
             self.failed.push(id);
             return;
         }
         output::send_more(&mut self.driver, conn);
-        if conn.unsent() <= low {
+        if conn.outbox.len() <= low {
             if !conn.inbox.is_empty() {
                 self.make_ready(id);
             }
@@ -174,7 +163,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if let Some(conn) = self.conns.get(id)
             && conn.recv_paused
             && conn.inbox.len() <= max_inbox.max(conn.need)
-            && conn.unsent() <= watermark
+            && conn.outbox.len() <= watermark
         {
             conn.recv_paused = false;
             self.driver.start_recv(id);
@@ -186,10 +175,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let config = &self.shared.config;
         let (watermark, cap) = (config.output_high, config.output_cap);
         let Some(conn) = self.conns.get(id) else { return };
-        if conn.unsent() <= watermark {
+        if conn.outbox.len() <= watermark {
             return;
         }
-        if conn.unsent() > cap {
+        if conn.outbox.len() > cap {
             self.stats.closed_slow_reader += 1;
             self.failed.push(id);
         } else if !conn.recv_paused {
@@ -233,7 +222,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         for id in closing.drain(..) {
             let Some(conn) = self.conns.get(id) else { continue };
             let idle = conn.source == 0 && !conn.waits;
-            if (conn.closing || (conn.ended && idle)) && conn.unsent() == 0 {
+            if (conn.closing || (conn.ended && idle)) && conn.outbox.len() == 0 {
                 self.close(id);
             }
         }
@@ -249,12 +238,16 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
-    /// Notes what a connection's buffers have come to.
+    /// Notes what a connection's buffers have come to. Large growth asks the store to give way first; a connection for which there
+    /// is no room is closed.
     pub(super) fn charge(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get(id) {
-            let memory = conn.memory();
-            self.memory = self.memory - conn.charged + memory;
-            conn.charged = memory;
+        let Some(conn) = self.conns.get(id) else { return };
+        let (before, memory) = (conn.charged, conn.memory());
+        conn.charged = memory;
+        self.memory = self.memory - before + memory;
+        if memory > before + ROOM_STEP && self.shared.store.make_room(memory - before).is_err() {
+            self.stats.closed_inbox += 1;
+            self.failed.push(id);
         }
     }
 }

@@ -187,7 +187,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let mut slices: Vec<&[u8]> = rounds::recycle(std::mem::take(&mut self.slices));
         slices.extend(self.sources.iter().map(|source| match &source.bytes {
             SourceBytes::Fresh(data) => self.driver.received(*data),
-            SourceBytes::Inbox(inbox) => inbox.bytes(),
+            SourceBytes::Inbox(inbox) => inbox.unread(),
         }));
         let env = TurnEnv { shared: &self.shared, limits: &self.limits, now_ms: self.now_ms };
         self.rounds.play(&mut self.conns, &self.sources, &slices, &mut self.progress, &env);
@@ -208,7 +208,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             SourceBytes::Fresh(data) => {
                 let rest = &self.driver.received(*data)[progress.at..];
                 if !rest.is_empty() {
-                    conn.inbox.append(rest);
+                    conn.inbox.push(rest, 0);
                 }
             }
             SourceBytes::Inbox(inbox) => {

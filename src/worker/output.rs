@@ -33,7 +33,7 @@ pub fn queue(
         let (own, others) = rest.split_at(count);
         rest = others;
         if let Some(conn) = conns.get(sources[first.source as usize].conn) {
-            if conn.unsent() > 0 {
+            if !conn.outbox.is_empty() {
                 own.iter().for_each(|output| to_outbox(conn, output, replies));
             } else {
                 queue_send(outgoing, conn, own, replies);
@@ -75,8 +75,8 @@ fn push_bytes(pieces: &mut Vec<Piece>, start: usize, range: Range<usize>) {
 
 fn to_outbox(conn: &mut Conn, output: &Output, replies: &ReplyBuf) {
     for_each_stretch(output, replies, |stretch| match stretch {
-        Stretch::Bytes(range) => conn.outbox.push_copy(&replies.bytes[range]),
-        Stretch::Pin(pin) => conn.outbox.push_pin(replies.pins[pin].1.clone()),
+        Stretch::Bytes(range) => conn.outbox.push(&replies.bytes[range]),
+        Stretch::Pin(pin) => conn.outbox.push_pinned(replies.pins[pin].1.clone()),
     });
 }
 
@@ -115,13 +115,13 @@ pub fn keep_rest(conn: &mut Conn, outgoing: &Outgoing, pieces: Range<u32>, mut s
                 let bytes = &outgoing.bytes[range.start as usize..range.end as usize];
                 let skip = sent.min(bytes.len());
                 sent -= skip;
-                conn.outbox.push_copy(&bytes[skip..]);
+                conn.outbox.push(&bytes[skip..]);
             }
             Piece::Pin(pin) => {
                 let bytes: &Bytes = &outgoing.pins[*pin as usize];
                 let skip = sent.min(bytes.len());
                 sent -= skip;
-                conn.outbox.push_pin(bytes.slice(skip..));
+                conn.outbox.push_pinned(bytes.slice(skip..));
             }
         }
     }
@@ -129,9 +129,7 @@ pub fn keep_rest(conn: &mut Conn, outgoing: &Outgoing, pieces: Range<u32>, mut s
 
 /// Starts the next owned send of a connection that has none in flight.
 pub fn send_more<D: Driver>(driver: &mut D, conn: &mut Conn) {
-    if conn.sending.is_none() && !conn.outbox.is_empty() {
-        let pieces = conn.outbox.take(OWNED_PIECES, OWNED_BYTES);
-        conn.sending = Some(pieces.iter().map(Bytes::len).sum());
-        driver.send_owned(conn.id, pieces);
+    if !conn.outbox.is_empty() && !conn.outbox.is_sending() {
+        driver.send_owned(conn.id, conn.outbox.take(OWNED_PIECES, OWNED_BYTES));
     }
 }
