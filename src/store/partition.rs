@@ -84,7 +84,13 @@ impl Partition {
     }
 
     /// Writes an item, replacing what was there. On an error the old item is untouched.
-    pub fn set(&mut self, key: &Key, value: Value<'_>, expiry: Expiry, now_ms: u64) -> Result<(), WriteError> {
+    pub fn set(
+        &mut self,
+        key: &Key,
+        value: Value<'_>,
+        expiry: Expiry,
+        now_ms: u64,
+    ) -> Result<(), WriteError> {
         let expire_at_ms = match expiry {
             Expiry::None => None,
             Expiry::At(at) => Some(at),
@@ -100,7 +106,13 @@ impl Partition {
 
     /// Edits a value in place or by rewriting it: resizes it to `new_len` (zero-extended or cut; a missing item starts empty),
     /// then calls `edit` on its bytes. The expiry stays. On an error nothing has changed and `edit` was not called.
-    pub fn modify(&mut self, key: &Key, new_len: usize, now_ms: u64, edit: &mut dyn FnMut(&mut [u8])) -> Result<(), WriteError> {
+    pub fn modify(
+        &mut self,
+        key: &Key,
+        new_len: usize,
+        now_ms: u64,
+        edit: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), WriteError> {
         let _ = self.peek(key, now_ms);
         let stored = self
             .map
@@ -112,7 +124,12 @@ impl Partition {
     }
 
     /// Sets (`Some`, Unix milliseconds) or removes (`None`) the expiry of a live item. `Ok(false)` if there is no such item.
-    pub fn set_expiry(&mut self, key: &Key, expire_at_ms: Option<u64>, now_ms: u64) -> Result<bool, WriteError> {
+    pub fn set_expiry(
+        &mut self,
+        key: &Key,
+        expire_at_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Result<bool, WriteError> {
         if self.peek(key, now_ms).is_none() {
             return Ok(false);
         }
@@ -130,13 +147,26 @@ impl Partition {
     /// Visits the live items of `db` in the buckets from `cursor` on, at least one bucket and until `want` items were visited or
     /// 4 × `want` buckets read. Returns the next cursor, 0 when this partition is done. Every item that is there from the first
     /// call to the last is visited at least once, however the index grows and shrinks in between. A cursor has 48 bits.
-    pub fn scan(&mut self, cursor: u64, db: u8, want: usize, now_ms: u64, visit: &mut dyn FnMut(&[u8], &Entry<'_>)) -> u64 {
+    pub fn scan(
+        &mut self,
+        cursor: u64,
+        db: u8,
+        want: usize,
+        now_ms: u64,
+        visit: &mut dyn FnMut(&[u8], &Entry<'_>),
+    ) -> u64 {
         let _ = (cursor, want);
         for ((d, k), s) in &self.map {
             if *d == db && s.expire_at_ms.is_none_or(|at| at > now_ms) {
                 visit(
                     k,
-                    &Entry { value: &s.value, expire_at_ms: s.expire_at_ms, recency: 0, age_ms: 0, footprint: s.value.len() },
+                    &Entry {
+                        value: &s.value,
+                        expire_at_ms: s.expire_at_ms,
+                        recency: 0,
+                        age_ms: 0,
+                        footprint: s.value.len(),
+                    },
                 );
             }
         }
