@@ -6,7 +6,9 @@
 
 pub mod command;
 pub mod conn;
+pub mod limits;
 pub mod proto;
 pub mod ring;
 pub mod stats;
 pub mod store;
+pub mod sys;
