@@ -5,6 +5,7 @@
 //! `ring` moves bytes and tokens and knows nothing of keys. `control` talks to workers by messages and counters only.
 
 pub mod command;
+pub mod config;
 pub mod conn;
 pub mod limits;
 pub mod proto;
