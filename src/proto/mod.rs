@@ -5,6 +5,7 @@
 
 mod outcome;
 pub mod reply;
+pub mod resp;
 
 pub use outcome::{Outcome, Scratch, Span};
 pub use reply::ReplyBuf;
@@ -25,8 +26,10 @@ pub struct ParseLimits {
     pub max_request: usize,
     /// Most arguments in one request.
     pub max_args: usize,
-    /// Longest inline command line, bytes.
+    /// Longest inline command line, bytes; also the longest line that announces a length.
     pub max_inline: usize,
+    /// Whether the client may send as much as the above. Before it has authenticated, Redis's far smaller bounds hold.
+    pub authenticated: bool,
 }
 
 /// What a parser found at the start of the bytes that it was given.
@@ -38,6 +41,6 @@ pub enum Parsed {
     Skip { consumed: usize },
     /// Not whole yet. `need` is the least total length worth parsing again (0 if unknown): room to reserve, and a reason to wait.
     Incomplete { need: usize },
-    /// Framing is lost: send this reply, already encoded for the wire, then close.
+    /// Framing is lost: send this reply, already encoded for the wire, then close. An empty one: close without a word.
     Fatal { reply: Vec<u8> },
 }
