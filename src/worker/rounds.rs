@@ -274,7 +274,7 @@ impl Rounds {
 
 fn encode(protocol: Option<Protocol>, request: &Request<'_>, scratch: &Scratch, out: &mut ReplyBuf) {
     match protocol {
-        Some(Protocol::JsonLines) => json::encode(request, scratch, out),
+        Some(Protocol::JsonLines) => json::encode(request.key.bytes, &request.outcome, scratch, out),
         _ => resp::encode(&request.outcome, scratch, request.resp3, out),
     }
 }
@@ -309,6 +309,11 @@ impl<'a> Parser<'_, 'a> {
                     if let Some(barrier) = self.plan(conn) {
                         return RunEnd::Barrier(barrier);
                     }
+                }
+                Parsed::Malformed { consumed, error } => {
+                    progress.at += consumed;
+                    progress.requests += 1;
+                    self.requests.push(Request::answered(Outcome::Error(error.into()), conn.session.resp3));
                 }
                 Parsed::Skip { consumed } => progress.at += consumed,
                 Parsed::Incomplete { need } => {
