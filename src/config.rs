@@ -210,6 +210,8 @@ impl Config {
             max_request: self.max_request,
             max_args: limits::MAX_ARGS,
             max_inline: limits::MAX_INLINE,
+            // Set for each connection when its bytes are parsed.
+            authenticated: false,
         }
     }
 }
