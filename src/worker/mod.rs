@@ -17,6 +17,7 @@ mod connections;
 mod lifecycle;
 mod output;
 mod rounds;
+mod start;
 mod upkeep;
 
 use crate::conn::Inbox;
@@ -33,6 +34,7 @@ use std::time::Duration;
 use upkeep::Upkeep;
 
 pub use connections::CONN_OVERHEAD;
+pub use start::{Report, WorkerSetup, run};
 
 /// Growth of an inbox beyond this asks the store for room first. Bytes.
 const ROOM_STEP: usize = 256 << 10;
