@@ -12,6 +12,7 @@
 //! ```
 
 pub mod barrier;
+pub mod glob;
 mod host;
 pub mod number;
 mod ops;

@@ -1,7 +1,53 @@
-//! Commands that run alone. (Names for the table; the commands themselves follow.)
+//! Commands that run alone: on several keys, on the whole keyspace, on the connection, on the server.
+//!
+//! Each is a function that writes its whole reply. The number of its arguments has been checked against the command table.
+//!
+//! ```text
+//! multi_read   MGET EXISTS TOUCH                    scan         SCAN KEYS RANDOMKEY
+//! multi_write  MSET MSETNX MSETEX DEL UNLINK        databases    DBSIZE FLUSHDB FLUSHALL SELECT SWAPDB
+//! transfer     RENAME RENAMENX COPY                 handshake    HELLO AUTH RESET QUIT PING ECHO
+//! bitop  lcs   two algorithms                       client       CLIENT and its filters (client_filter)
+//! locked       several partitions held at once      introspect   COMMAND, from the table
+//!                                                   server       INFO CONFIG TIME ROLE LASTSAVE MEMORY, help texts (help)
+//! ```
 
+mod bitop;
+mod databases;
+mod lcs;
+mod locked;
+mod multi_read;
+mod multi_write;
+mod scan;
+mod transfer;
+
+pub use bitop::bitop;
+pub use databases::{dbsize, flushall, flushdb, select, swapdb};
+pub use lcs::lcs;
+pub use multi_read::{exists, mget, touch};
+pub use multi_write::{del, mset, msetex, msetnx};
+pub use scan::{keys, randomkey, scan};
+pub use transfer::{copy, rename, renamenx};
+
+use super::table::ErrorText;
 use super::{Context, Flow};
 use crate::proto::resp::Writer;
+use crate::store::DATABASES;
+
+/// Writes the reply, or the error that kept it from being written: an error comes before anything else is.
+fn reply(out: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>) -> Result<(), ErrorText>) -> Flow {
+    if let Err(text) = write(out) {
+        out.error(&text);
+    }
+    Flow::Continue
+}
+
+/// The number of a database that there is.
+fn database(number: i64) -> Result<u8, ErrorText> {
+    u8::try_from(number)
+        .ok()
+        .filter(|db| *db < DATABASES)
+        .ok_or(ErrorText::Borrowed("ERR DB index is out of range"))
+}
 
 macro_rules! named {
     ($($name:ident)*) => {
@@ -14,7 +60,6 @@ macro_rules! named {
 
 named! {
     auth
-    bitop
     client_getname
     client_help
     client_id
@@ -39,34 +84,15 @@ named! {
     config_help
     config_resetstat
     config_set
-    copy
-    dbsize
-    del
     echo
-    exists
-    flushall
-    flushdb
     hello
     info
-    keys
     lastsave
-    lcs
     memory_help
-    mget
-    mset
-    msetex
-    msetnx
     object_help
     ping
     quit
-    randomkey
-    rename
-    renamenx
     reset
     role
-    scan
-    select
-    swapdb
     time
-    touch
 }
