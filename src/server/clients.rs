@@ -106,10 +106,13 @@ impl ClientEntry {
     /// A line of CLIENT LIST in Redis's format, without its newline.
     fn line(&self, now_ms: u64) -> String {
         let names = self.names.lock().clone();
-        let command = COMMANDS.get(usize::from(self.last_command.load(Relaxed))).map_or("NULL", |spec| spec.name);
+        let command =
+            COMMANDS.get(usize::from(self.last_command.load(Relaxed))).map_or("NULL", |spec| spec.name);
         let (inbox, outbox) = (self.inbox_bytes.load(Relaxed), self.outbox_bytes.load(Relaxed));
         let mut flags = String::new();
-        for (set, flag) in [(self.is_killed(), 'A'), (self.no_evict.load(Relaxed), 'e'), (self.no_touch.load(Relaxed), 'T')] {
+        for (set, flag) in
+            [(self.is_killed(), 'A'), (self.no_evict.load(Relaxed), 'e'), (self.no_touch.load(Relaxed), 'T')]
+        {
             if set {
                 flags.push(flag);
             }
@@ -288,7 +291,8 @@ mod tests {
         entries[0].note_buffers(0, 42);
         let line = clients.info(1, 9_500);
         assert!(line.ends_with("tot-cmds=1\n"));
-        let fields: HashMap<&str, &str> = line.trim().split(' ').map(|f| f.split_once('=').unwrap()).collect();
+        let fields: HashMap<&str, &str> =
+            line.trim().split(' ').map(|f| f.split_once('=').unwrap()).collect();
         for (name, value) in [
             ("id", "1"),
             ("addr", "10.0.0.1:4000"),
@@ -315,7 +319,8 @@ mod tests {
     #[test]
     fn filters_select_and_lists_are_ordered_by_id() {
         let (clients, _) = clients();
-        let ids = |filter: ClientFilter| clients.matching(&filter, 10_000).iter().map(|c| c.id).collect::<Vec<_>>();
+        let ids =
+            |filter: ClientFilter| clients.matching(&filter, 10_000).iter().map(|c| c.id).collect::<Vec<_>>();
         let all = ClientFilter::default;
         assert_eq!(ids(all()), [1, 2, 3]);
         assert_eq!(ids(ClientFilter { ids: vec![3, 1, 77], ..all() }), [1, 3]);

@@ -14,7 +14,9 @@ impl Host for Shared {
     fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)> {
         let pattern = Glob::ignoring_case(pattern);
         let all = self.parameters().into_iter();
-        all.filter(|(name, _)| pattern.matches(name.as_bytes())).map(|(name, value)| (name.to_string(), value)).collect()
+        all.filter(|(name, _)| pattern.matches(name.as_bytes()))
+            .map(|(name, value)| (name.to_string(), value))
+            .collect()
     }
 
     fn config_set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {

@@ -30,7 +30,12 @@ pub(crate) mod testing {
 
     /// A configuration from flags, on a machine with 8 GB and 4 CPUs.
     pub fn config(flags: &str) -> Config {
-        let machine = Machine { memory: 8_000_000_000, memory_is_cgroup: false, cpus: vec![0, 1, 2, 3], cpu_quota: None };
+        let machine = Machine {
+            memory: 8_000_000_000,
+            memory_is_cgroup: false,
+            cpus: vec![0, 1, 2, 3],
+            cpu_quota: None,
+        };
         let args = std::iter::once("kv-server").chain(flags.split_whitespace()).map(OsString::from);
         Config::parse(args, &machine).unwrap()
     }

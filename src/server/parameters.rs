@@ -83,7 +83,8 @@ impl Shared {
         let present = self.parameters();
         for (name, value) in pairs {
             let lower = String::from_utf8_lossy(name).to_ascii_lowercase();
-            let failed = |why: &str| format!("CONFIG SET failed (possibly related to argument '{lower}') - {why}");
+            let failed =
+                |why: &str| format!("CONFIG SET failed (possibly related to argument '{lower}') - {why}");
             let Some((_, now)) = present.iter().find(|(known, _)| **known == lower) else {
                 let name = String::from_utf8_lossy(name);
                 return Err(format!("Unknown option or number of arguments for CONFIG SET - '{name}'"));
@@ -107,16 +108,18 @@ impl Shared {
                 Ok(seconds) if seconds <= limits::TIMEOUT_S => Ok(Change::Timeout(seconds)),
                 _ => Err(format!("argument must be between 0 and {} inclusive", limits::TIMEOUT_S)),
             },
-            "requirepass" if value.len() > limits::PASSWORD_LEN => Err("Password is longer than 512 bytes".into()),
+            "requirepass" if value.len() > limits::PASSWORD_LEN => {
+                Err("Password is longer than 512 bytes".into())
+            }
             "requirepass" => Ok(Change::Password(value.to_vec())),
             "protected-mode" => match text.to_ascii_lowercase().as_str() {
                 "yes" => Ok(Change::ProtectedMode(true)),
                 "no" => Ok(Change::ProtectedMode(false)),
                 _ => Err("argument must be 'yes' or 'no'".into()),
             },
-            "loglevel" => level_of(&text.to_ascii_lowercase())
-                .map(Change::LogLevel)
-                .ok_or_else(|| "argument(s) must be one of the following: debug, verbose, notice, warning".into()),
+            "loglevel" => level_of(&text.to_ascii_lowercase()).map(Change::LogLevel).ok_or_else(|| {
+                "argument(s) must be one of the following: debug, verbose, notice, warning".into()
+            }),
             _ if text.eq_ignore_ascii_case(now) => Ok(Change::Nothing),
             _ => Err("can't set immutable config".into()),
         }
@@ -125,7 +128,10 @@ impl Shared {
     fn check_memory(&self, text: &str) -> Result<usize, String> {
         let bytes = parse_redis_bytes(text).map_err(|_| "argument must be a memory value".to_string())?;
         if bytes < limits::MIN_MEMORY {
-            return Err(format!("at least {} bytes are needed; there is no unlimited cache", limits::MIN_MEMORY));
+            return Err(format!(
+                "at least {} bytes are needed; there is no unlimited cache",
+                limits::MIN_MEMORY
+            ));
         }
         if bytes > self.config.machine_memory {
             return Err(format!("there are only {} bytes of memory here", self.config.machine_memory));
@@ -225,7 +231,11 @@ mod tests {
         let shared = testing::shared("--max-memory 64MB --max-clients 100");
         set(&shared, &[("MaxMemory", "32mb"), ("timeout", "300"), ("requirepass", "secret")]).unwrap();
         assert_eq!(shared.store.budget().limit(), 32 << 20);
-        assert_eq!(get(&shared, "proto-max-bulk-len"), (8 << 20).to_string(), "a value is at most a quarter of memory");
+        assert_eq!(
+            get(&shared, "proto-max-bulk-len"),
+            (8 << 20).to_string(),
+            "a value is at most a quarter of memory"
+        );
         assert_eq!(shared.parse_limits().max_bulk, 8 << 20);
         assert_eq!(shared.idle_timeout_ms(), 300_000);
         assert!(shared.password_is_set() && get(&shared, "requirepass") == "secret");
@@ -237,15 +247,26 @@ mod tests {
     #[test]
     fn all_or_nothing_with_redis_error_texts() {
         let shared = testing::shared("--max-memory 64MB");
-        let failed = |name: &str, why: &str| format!("CONFIG SET failed (possibly related to argument '{name}') - {why}");
+        let failed = |name: &str, why: &str| {
+            format!("CONFIG SET failed (possibly related to argument '{name}') - {why}")
+        };
         for (pairs, text) in [
-            (vec![("timeout", "5"), ("nosuch", "1")], "Unknown option or number of arguments for CONFIG SET - 'nosuch'".into()),
+            (
+                vec![("timeout", "5"), ("nosuch", "1")],
+                "Unknown option or number of arguments for CONFIG SET - 'nosuch'".into(),
+            ),
             (vec![("timeout", "5"), ("port", "1")], failed("port", "can't set immutable config")),
             (vec![("timeout", "5"), ("TIMEOUT", "6")], failed("timeout", "duplicate parameter")),
-            (vec![("timeout", "5"), ("maxmemory", "much")], failed("maxmemory", "argument must be a memory value")),
+            (
+                vec![("timeout", "5"), ("maxmemory", "much")],
+                failed("maxmemory", "argument must be a memory value"),
+            ),
             (vec![("timeout", "-1")], failed("timeout", "argument must be between 0 and 31536000 inclusive")),
             (vec![("timeout", "5"), ("save", "900 1")], failed("save", "can't set immutable config")),
-            (vec![("timeout", "5"), ("protected-mode", "maybe")], failed("protected-mode", "argument must be 'yes' or 'no'")),
+            (
+                vec![("timeout", "5"), ("protected-mode", "maybe")],
+                failed("protected-mode", "argument must be 'yes' or 'no'"),
+            ),
         ] {
             assert_eq!(set(&shared, &pairs).unwrap_err(), text);
         }
@@ -259,7 +280,16 @@ mod tests {
     #[test]
     fn no_parameter_names_a_file() {
         let shared = testing::shared("");
-        for name in ["dir", "dbfilename", "logfile", "pidfile", "unixsocket", "appendfilename", "aclfile", "loadmodule"] {
+        for name in [
+            "dir",
+            "dbfilename",
+            "logfile",
+            "pidfile",
+            "unixsocket",
+            "appendfilename",
+            "aclfile",
+            "loadmodule",
+        ] {
             assert!(set(&shared, &[(name, "/tmp/x")]).unwrap_err().starts_with("Unknown option"));
         }
     }

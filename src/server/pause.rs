@@ -39,7 +39,8 @@ impl Pause {
     #[cold]
     fn holds_while_active(&self, args: &[&[u8]]) -> bool {
         let all = self.0.load(Relaxed) & 1 == 1;
-        let Some(spec) = args.first().and_then(|name| table::lookup(name)).map(|i| &COMMANDS[usize::from(i)]) else {
+        let Some(spec) = args.first().and_then(|name| table::lookup(name)).map(|i| &COMMANDS[usize::from(i)])
+        else {
             return false;
         };
         if all { spec.name != "client" } else { spec.flags.has(Flags::WRITE) }
@@ -53,7 +54,8 @@ mod tests {
     #[test]
     fn writes_wait_then_everything_then_nothing() {
         let pause = Pause::default();
-        let (get, set, client): (&[&[u8]], &[&[u8]], &[&[u8]]) = (&[b"GET", b"k"], &[b"SET", b"k", b"v"], &[b"CLIENT"]);
+        let (get, set, client): (&[&[u8]], &[&[u8]], &[&[u8]]) =
+            (&[b"GET", b"k"], &[b"SET", b"k", b"v"], &[b"CLIENT"]);
         assert!(!pause.holds(set, 1));
         pause.set(Some((100, PauseMode::Write)), 1_000);
         assert!(pause.holds(set, 1_050) && !pause.holds(get, 1_050) && !pause.holds(client, 1_050));

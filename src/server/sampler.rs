@@ -45,7 +45,9 @@ impl Sampler {
         samples.push_back(sample);
         let first = samples.front().copied().unwrap_or(sample);
         let elapsed_ms = sample.at_ms.saturating_sub(first.at_ms);
-        let rate = |now: u64, then: u64| now.saturating_sub(then).saturating_mul(1000).checked_div(elapsed_ms).unwrap_or(0);
+        let rate = |now: u64, then: u64| {
+            now.saturating_sub(then).saturating_mul(1000).checked_div(elapsed_ms).unwrap_or(0)
+        };
         self.ops_per_s.store(rate(sample.requests, first.requests), Relaxed);
         self.input_per_s.store(rate(sample.bytes_received, first.bytes_received), Relaxed);
         self.output_per_s.store(rate(sample.bytes_sent, first.bytes_sent), Relaxed);
@@ -96,7 +98,12 @@ mod tests {
         let sampler = Sampler::default();
         assert_eq!(sampler.rates(), Rates::default());
         for n in 0..100u64 {
-            sampler.add(Sample { at_ms: n * 100, requests: n * 500, bytes_received: n * 1_000, bytes_sent: 7 });
+            sampler.add(Sample {
+                at_ms: n * 100,
+                requests: n * 500,
+                bytes_received: n * 1_000,
+                bytes_sent: 7,
+            });
         }
         assert_eq!(sampler.rates(), Rates { requests: 5_000, bytes_received: 10_000, bytes_sent: 0 });
         // A burst long ago is forgotten.

@@ -94,7 +94,9 @@ mod tests {
     fn a_password_is_compared_whole() {
         let settings = Settings::new(&testing::config("--requirepass secret"));
         assert!(settings.password_is_set() && !settings.is_protected());
-        for (given, right) in [("secret", true), ("secre", false), ("secretsecret", false), ("Secret", false), ("", false)] {
+        for (given, right) in
+            [("secret", true), ("secre", false), ("secretsecret", false), ("Secret", false), ("", false)]
+        {
             assert_eq!(settings.password_is(given.as_bytes()), right, "{given}");
         }
         settings.set_password(b"");
