@@ -16,6 +16,9 @@ use bumpalo::Bump;
 const UNAUTHENTICATED_MAX_ARGS: usize = 10;
 const UNAUTHENTICATED_MAX_BULK: usize = 16384;
 
+/// Digits of a length that can be added up without a look at overflow.
+const MAX_DIGITS: usize = 18;
+
 /// How far a request has been understood that is not whole yet. All offsets count from the request's first byte, so the bytes
 /// may move between calls. The default value is "not at all"; parsing returns to it with every request that is found whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -194,36 +197,33 @@ fn max_bulk(limits: &ParseLimits) -> usize {
     if limits.authenticated { limits.max_bulk } else { limits.max_bulk.min(UNAUTHENTICATED_MAX_BULK) }
 }
 
-/// Reads the length line at `at`, whose first byte the caller knows. One to four digits, nearly all there are, are read here.
+/// Reads the length line at `at`, whose first byte the caller knows. One and two digits, which most have, are read here.
 #[inline]
 fn length(buf: &[u8], at: usize, max_line: usize) -> Length {
     // Within a whole request at least 5 bytes follow a header's first: its digit, CRLF, and the next header or an argument's CRLF.
-    if let Some(&[_, first, second, third, fourth]) = buf.get(at..at + 5) {
-        let (one, two, three) = (digit(first), digit(second), digit(third));
-        if second == b'\r' && one < 10 {
-            return Length::Is(i64::from(one), at + 4);
+    match buf.get(at + 1..at + 5) {
+        Some(&[one @ b'0'..=b'9', b'\r', ..]) => Length::Is(i64::from(one - b'0'), at + 4),
+        Some(&[ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', _]) => {
+            Length::Is(i64::from(ten - b'0') * 10 + i64::from(one - b'0'), at + 5)
         }
-        if one.wrapping_sub(1) < 9 && two < 10 {
-            let value = i64::from(one) * 10 + i64::from(two);
-            if third == b'\r' {
-                return Length::Is(value, at + 5);
-            }
-            if fourth == b'\r' && three < 10 && buf.len() > at + 5 {
-                return Length::Is(value * 10 + i64::from(three), at + 6);
-            }
-        }
+        _ => long_length(buf, at, max_line),
     }
-    long_length(buf, at, max_line)
 }
 
-/// A decimal digit's value; 10 or more for any other byte.
-#[inline]
-fn digit(byte: u8) -> u8 {
-    byte.wrapping_sub(b'0')
-}
-
+#[inline(never)]
 fn long_length(buf: &[u8], at: usize, max_line: usize) -> Length {
     let line = &buf[at + 1..];
+    let digits = line.iter().take(MAX_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
+    if digits > 0 && line[0] != b'0' && line.get(digits) == Some(&b'\r') && line.len() > digits + 1 {
+        let value = line[..digits].iter().fold(0, |value, byte| value * 10 + i64::from(byte - b'0'));
+        return Length::Is(value, at + digits + 3);
+    }
+    odd_length(line, at, max_line)
+}
+
+/// A length line that is not whole, not a plain number, or absurd.
+#[cold]
+fn odd_length(line: &[u8], at: usize, max_line: usize) -> Length {
     let window = &line[..line.len().min(max_line)];
     let Some(end) = memchr::memchr(b'\r', window) else {
         return if line.len() > max_line { Length::TooLong } else { Length::Short };
