@@ -19,7 +19,7 @@ mod ops;
 mod plan;
 pub mod table;
 
-pub use host::{ClientFilter, Host, PauseMode};
+pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
 pub use ops::{Op, Payload};
 pub use plan::{integer, payload, plan, refused, wrong_arity};
 pub use table::{COMMANDS, ErrorText, Spec};
