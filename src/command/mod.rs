@@ -24,7 +24,7 @@ pub mod table;
 pub mod testing;
 
 pub use execute::execute;
-pub use host::{ClientFilter, Host, PauseMode};
+pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
 pub use ops::{Op, Payload};
 pub use plan::{integer, payload, plan, refused, wrong_arity};
 pub use table::{COMMANDS, ErrorText, Spec};
