@@ -203,15 +203,15 @@ impl Config {
         Ok(())
     }
 
-    /// What a parser enforces for a client that has authenticated, while the memory limit is what it was at start; see
-    /// `server::Shared::parse_limits` for the live one.
+    /// What a parser enforces while the memory limit is what it was at start; see `server::Shared::parse_limits` for the live one.
     pub fn parse_limits(&self) -> ParseLimits {
         ParseLimits {
             max_bulk: self.max_value_size.max(limits::MAX_KEY_LEN),
             max_request: self.max_request,
             max_args: limits::MAX_ARGS,
             max_inline: limits::MAX_INLINE,
-            authenticated: true,
+            // Set for each connection when its bytes are parsed.
+            authenticated: false,
         }
     }
 }

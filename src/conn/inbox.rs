@@ -24,10 +24,6 @@ pub struct Inbox {
 }
 
 impl Inbox {
-    pub fn new() -> Inbox {
-        Inbox::default()
-    }
-
     /// Bytes that wait to be parsed.
     #[inline]
     pub fn unread(&self) -> &[u8] {
@@ -50,15 +46,13 @@ impl Inbox {
         self.bytes.capacity()
     }
 
-    /// Appends received bytes. `need` is the total length that the parser waits for (`Parsed::Incomplete`), 0 if unknown.
+    /// Appends received bytes. `need` is the total length that the parser waits for (`Parsed::Incomplete`), 0 if unknown: room
+    /// grows towards exactly that.
     pub fn push(&mut self, received: &[u8], need: usize) {
         let len = self.len() + received.len();
-        let target = len.max(need.min(len.saturating_mul(2).max(EAGER)));
-        if self.consumed > 0 && (self.bytes.capacity() - self.consumed < target) {
-            self.compact();
-        }
-        if target > len {
-            self.bytes.reserve_exact(target - self.len());
+        let least = len.max(need.min(EAGER));
+        if self.bytes.capacity() - self.consumed < least {
+            self.grow(len, least, need);
         }
         self.bytes.extend_from_slice(received);
     }
@@ -73,14 +67,25 @@ impl Inbox {
             if self.bytes.capacity() > KEEP {
                 self.bytes = Vec::new();
             }
+        } else if self.bytes.capacity() > EAGER.max(4 * self.len()) {
+            // A little of the next request came behind a large one, whose memory is not kept for it.
+            self.bytes = self.unread().to_vec();
+            self.consumed = 0;
         }
     }
 
-    /// Moves what is unread to the front, if that is the smaller part: so each byte moves less than once on average.
-    fn compact(&mut self) {
+    /// Makes room for `len` bytes in all, `least` of them at once, of the `need` that are announced.
+    fn grow(&mut self, len: usize, least: usize, need: usize) {
+        // What is unread moves to the front only when it is the smaller part: so a byte moves less than once on average.
         if self.len() <= self.consumed {
             self.bytes.drain(..self.consumed);
             self.consumed = 0;
+        }
+        if need > len {
+            let target = least.max(need.min(2 * len));
+            self.bytes.reserve_exact(target - self.len());
+        } else {
+            self.bytes.reserve(least - self.len());
         }
     }
 }
@@ -92,7 +97,7 @@ mod tests {
 
     #[test]
     fn an_announced_length_is_reserved_once() {
-        let mut inbox = Inbox::new();
+        let mut inbox = Inbox::default();
         inbox.push(&[b'x'; 10], 40_000);
         assert_eq!(inbox.capacity(), 40_000);
         for _ in 0..39 {
@@ -103,7 +108,7 @@ mod tests {
 
     #[test]
     fn an_announcement_alone_takes_little() {
-        let mut inbox = Inbox::new();
+        let mut inbox = Inbox::default();
         inbox.push(b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$536870912\r\n", 536_870_946);
         assert_eq!(inbox.capacity(), EAGER);
         let mut arrived = inbox.len();
@@ -116,11 +121,14 @@ mod tests {
 
     #[test]
     fn memory_comes_back_when_all_is_consumed() {
-        let mut inbox = Inbox::new();
+        let mut inbox = Inbox::default();
         inbox.push(&[b'x'; 100_000], 0);
-        inbox.consume(99_999);
+        inbox.consume(70_000);
         assert!(inbox.capacity() >= 100_000);
-        inbox.consume(1);
+        inbox.consume(29_900);
+        assert_eq!((inbox.capacity(), inbox.len()), (100, 100));
+        inbox.push(&[b'x'; 10_000], 0);
+        inbox.consume(10_100);
         assert_eq!((inbox.capacity(), inbox.is_empty()), (0, true));
         inbox.push(b"small", 0);
         inbox.consume(5);
@@ -129,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_pipeline_that_is_consumed_as_it_comes_does_not_grow() {
-        let mut inbox = Inbox::new();
+        let mut inbox = Inbox::default();
         inbox.push(&[b'x'; 1_000], 0);
         for _ in 0..10_000 {
             inbox.push(&[b'x'; 1_000], 0);
@@ -150,7 +158,7 @@ mod tests {
             (prop::collection::vec(any::<u8>(), 0..200), 0..5000usize).prop_map(|(bytes, need)| Step::Push(bytes, need)),
             any::<prop::sample::Index>().prop_map(Step::Consume),
         ], 0..60)) {
-            let (mut inbox, mut model) = (Inbox::new(), Vec::new());
+            let (mut inbox, mut model) = (Inbox::default(), Vec::new());
             for step in steps {
                 match step {
                     Step::Push(bytes, need) => {

@@ -5,5 +5,5 @@ mod outbox;
 mod session;
 
 pub use inbox::Inbox;
-pub use outbox::{Outbox, Watermarks};
+pub use outbox::Outbox;
 pub use session::{ReplyMode, Session};

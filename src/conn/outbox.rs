@@ -14,17 +14,6 @@ use std::collections::VecDeque;
 /// Bytes of copied replies that are gathered into one piece.
 const PIECE: usize = 64 << 10;
 
-/// How much may wait for a slow reader, bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Watermarks {
-    /// Above: read no further requests from it.
-    pub high: usize,
-    /// Below: go on reading.
-    pub low: usize,
-    /// Above: close it.
-    pub cap: usize,
-}
-
 #[derive(Debug)]
 struct Piece {
     bytes: Bytes,
@@ -46,10 +35,6 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub fn new() -> Outbox {
-        Outbox::default()
-    }
-
     /// Bytes that the peer has not taken, those in flight included.
     #[inline]
     pub fn len(&self) -> usize {
@@ -70,21 +55,6 @@ impl Outbox {
     #[inline]
     pub fn is_sending(&self) -> bool {
         self.in_flight > 0
-    }
-
-    #[inline]
-    pub fn above_high(&self, marks: &Watermarks) -> bool {
-        self.len > marks.high
-    }
-
-    #[inline]
-    pub fn below_low(&self, marks: &Watermarks) -> bool {
-        self.len < marks.low
-    }
-
-    #[inline]
-    pub fn over_cap(&self, marks: &Watermarks) -> bool {
-        self.len > marks.cap
     }
 
     /// Copies a stretch of replies.
@@ -156,26 +126,25 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn watermarks_count_what_is_in_flight() {
-        let marks = Watermarks { high: 100, low: 50, cap: 200 };
-        let mut outbox = Outbox::new();
+    fn what_is_in_flight_counts_until_it_is_sent() {
+        let mut outbox = Outbox::default();
         outbox.push(&[b'a'; 101]);
-        assert!(outbox.above_high(&marks) && !outbox.over_cap(&marks));
         assert_eq!(outbox.take(16, 1 << 20).concat().len(), 101);
-        assert!(outbox.above_high(&marks) && outbox.is_sending());
         outbox.push_pinned(Bytes::from(vec![b'p'; 100]));
-        assert!(outbox.over_cap(&marks) && !outbox.below_low(&marks));
-        assert_eq!(outbox.memory(), 101);
+        outbox.push_pinned(Bytes::new());
+        assert_eq!((outbox.len(), outbox.memory(), outbox.is_sending()), (201, 101, true));
         outbox.sent();
-        assert_eq!((outbox.len(), outbox.memory()), (100, 0));
-        outbox.take(16, 1 << 20);
+        assert_eq!((outbox.len(), outbox.memory(), outbox.is_sending()), (100, 0, false));
+        assert_eq!(outbox.take(16, 99)[0].len(), 99);
         outbox.sent();
-        assert!(outbox.is_empty() && outbox.below_low(&marks) && !outbox.is_sending());
+        assert_eq!(outbox.take(16, 99)[0].len(), 1);
+        outbox.sent();
+        assert_eq!((outbox.is_empty(), outbox.is_sending()), (true, false));
     }
 
     #[test]
     fn small_replies_share_a_piece_and_large_ones_are_cut() {
-        let mut outbox = Outbox::new();
+        let mut outbox = Outbox::default();
         for _ in 0..1000 {
             outbox.push(b"+OK\r\n");
         }
@@ -197,7 +166,7 @@ mod tests {
             max_pieces in 1..5usize,
             max_bytes in 1..200usize,
         ) {
-            let (mut outbox, mut expected, mut sent) = (Outbox::new(), Vec::new(), Vec::new());
+            let (mut outbox, mut expected, mut sent) = (Outbox::default(), Vec::new(), Vec::new());
             let mut send = |outbox: &mut Outbox| {
                 let pieces = outbox.take(max_pieces, max_bytes);
                 assert!(pieces.len() <= max_pieces && pieces.iter().map(Bytes::len).sum::<usize>() <= max_bytes);

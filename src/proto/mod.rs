@@ -3,6 +3,8 @@
 //! A parser takes the received bytes and says what it found and how much of them that was; it never copies what it can
 //! borrow. An encoder appends one outcome to the turn's [`ReplyBuf`].
 
+pub mod detect;
+pub mod json;
 mod outcome;
 pub mod reply;
 pub mod resp;
@@ -39,6 +41,8 @@ pub enum Parsed {
     Request { consumed: usize },
     /// Nothing to execute in `consumed` bytes (a blank line, `*0`): go on after them.
     Skip { consumed: usize },
+    /// A request in `consumed` bytes that means nothing: answer this error in its place and go on after it.
+    Malformed { consumed: usize, error: &'static str },
     /// Not whole yet. `need` is the least total length worth parsing again (0 if unknown): room to reserve, and a reason to wait.
     Incomplete { need: usize },
     /// Framing is lost: send this reply, already encoded for the wire, then close. An empty one: close without a word.

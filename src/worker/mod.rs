@@ -30,6 +30,7 @@ use connections::Connections;
 use rounds::{Progress, Rounds, Source, SourceBytes, SourceState, TurnEnv};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use upkeep::Upkeep;
 
@@ -299,6 +300,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.shared.workers[self.id].stats.publish(stats, &rounds.stats.calls);
 
         let memory = self.memory + self.outgoing.bytes.capacity() + self.rounds.replies.bytes.capacity();
-        self.shared.store.budget().recharge_connections(&mut self.charged, memory);
+        let account = &self.shared.store.budget().connections;
+        match memory.checked_sub(self.charged) {
+            Some(0) => {}
+            Some(more) => _ = account.fetch_add(more, Relaxed),
+            None => _ = account.fetch_sub(self.charged - memory, Relaxed),
+        }
+        self.charged = memory;
     }
 }

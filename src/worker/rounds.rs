@@ -274,7 +274,7 @@ impl Rounds {
 
 fn encode(protocol: Option<Protocol>, request: &Request<'_>, scratch: &Scratch, out: &mut ReplyBuf) {
     match protocol {
-        Some(Protocol::JsonLines) => json::encode(request, scratch, out),
+        Some(Protocol::JsonLines) => json::encode(request.key.bytes, &request.outcome, scratch, out),
         _ => resp::encode(&request.outcome, scratch, request.resp3, out),
     }
 }
@@ -292,13 +292,15 @@ impl<'a> Parser<'_, 'a> {
     /// Parses until the bytes, the connection's share of the round or of the turn are used up, or a barrier is met.
     fn run(&mut self, conn: &mut Conn, bytes: &'a [u8], progress: &mut Progress) -> RunEnd<'a> {
         let full = self.requests.len() + RUN_REQUESTS;
+        // AUTH is a barrier: what it changes holds from the next run on.
+        let limits = ParseLimits { authenticated: conn.session.authenticated, ..*self.env.limits };
         while self.requests.len() < full {
             if progress.requests >= TURN_REQUESTS || progress.reply_bytes >= TURN_REPLY_BYTES {
                 progress.state = SourceState::Deferred;
                 return RunEnd::Nothing;
             }
             let rest = &bytes[progress.at..];
-            match self.parse(conn, rest) {
+            match self.parse(conn, rest, &limits) {
                 Parsed::Request { consumed } => {
                     if self.env.shared.pause.holds(self.args, self.env.now_ms) {
                         progress.state = SourceState::Paused;
@@ -309,6 +311,11 @@ impl<'a> Parser<'_, 'a> {
                     if let Some(barrier) = self.plan(conn) {
                         return RunEnd::Barrier(barrier);
                     }
+                }
+                Parsed::Malformed { consumed, error } => {
+                    progress.at += consumed;
+                    progress.requests += 1;
+                    self.requests.push(Request::answered(Outcome::Error(error.into()), conn.session.resp3));
                 }
                 Parsed::Skip { consumed } => progress.at += consumed,
                 Parsed::Incomplete { need } => {
@@ -324,7 +331,7 @@ impl<'a> Parser<'_, 'a> {
         RunEnd::Nothing
     }
 
-    fn parse(&mut self, conn: &mut Conn, rest: &'a [u8]) -> Parsed {
+    fn parse(&mut self, conn: &mut Conn, rest: &'a [u8], limits: &ParseLimits) -> Parsed {
         self.args.clear();
         if rest.is_empty() {
             return Parsed::Incomplete { need: 0 };
@@ -337,8 +344,8 @@ impl<'a> Parser<'_, 'a> {
             },
         };
         match protocol {
-            Protocol::Resp => resp::parse(rest, self.env.limits, &mut conn.resp_resume, self.bump, self.args),
-            Protocol::JsonLines => json::parse(rest, self.env.limits, &mut conn.json_resume, self.bump, self.args),
+            Protocol::Resp => resp::parse(rest, limits, &mut conn.resp_resume, self.bump, self.args),
+            Protocol::JsonLines => json::parse(rest, limits, &mut conn.json_resume, self.bump, self.args),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What a worker does beside requests: partition upkeep, idle connections, CLIENT PAUSE, the drain. Every step is bounded.
 
 use super::{Clock, Worker};
-use crate::ring::{ConnId, Driver};
+use crate::ring::Driver;
 use std::time::Duration;
 
 /// Upkeep is looked at this often.
@@ -125,11 +125,5 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     pub(super) fn drained(&self) -> bool {
         self.upkeep.drain_deadline_ms.is_some() && self.conns.is_empty()
-    }
-
-    /// For tests and the simulator: the connections that are open.
-    #[cfg(test)]
-    pub(super) fn open(&self) -> Vec<ConnId> {
-        self.conns.ids()
     }
 }

@@ -43,6 +43,7 @@ fn hear<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, limits: &ParseLimits) ->
                     assert!(consumed > 0 && consumed <= inbox.len() - at);
                     at += consumed;
                 }
+                Parsed::Malformed { .. } => unreachable!("RESP has no errors that it goes on after"),
                 Parsed::Incomplete { need } => {
                     assert!(need == 0 || need > inbox.len() - at);
                     break;
