@@ -60,6 +60,14 @@ pub struct Request<'a> {
     pub outcome: Outcome,
 }
 
+impl Request<'_> {
+    /// A request that is answered before it reached the store; it keeps its place among the replies.
+    pub fn answered(outcome: Outcome, resp3: bool) -> Self {
+        let key = Key { hash: 0, db: 0, bytes: &[] };
+        Request { key, op: Op::Get, resp3, no_touch: false, outcome }
+    }
+}
+
 /// What a request turned out to be.
 #[derive(Debug)]
 pub enum Plan<'a> {
