@@ -18,6 +18,8 @@ pub mod number;
 mod ops;
 mod plan;
 pub mod table;
+#[cfg(test)]
+mod testing;
 
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
 pub use ops::{Op, Payload};
