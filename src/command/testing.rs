@@ -1,170 +1,66 @@
-//! What command tests need around a command: a server that only remembers, and a connection that answers in one line.
+//! Plays command lines against a store of its own and shows what a client would get: for the tests of all commands.
+//!
+//! A line is split at spaces; "double quotes" keep them, and `\xhh`, `\n`, `\r`, `\\`, `\"` work inside and outside of quotes.
+//! A reply is shown as RESP with a space for every line break: `+OK`, `:1`, `$3 abc`, `$-1`, `*2 $1 a :5`, `-ERR syntax error`.
+//! Without a protocol version the lines run in RESP2.
 
-use super::{
-    ClientFilter, ClientView, CommandStats, Context, Flow, Host, PauseMode, Plan, PlanContext, execute, plan,
-    run,
-};
-use crate::command::glob::Glob;
-use crate::conn::Session;
-use crate::proto::{Outcome, ReplyBuf, Scratch};
-use crate::store::{Budget, Eviction, Store, StoreConfig};
-use bumpalo::Bump;
-use std::cell::RefCell;
+use super::*;
+use crate::proto::Scratch;
+use crate::store::{Budget, Eviction, StoreConfig};
 use std::sync::Arc;
 
-/// A server that notes what it was asked for.
-#[derive(Default)]
-pub struct FakeHost {
-    pub password: Option<&'static str>,
-    /// One line for each thing that was done.
-    pub log: RefCell<Vec<String>>,
-    /// The sessions of all connections, by id.
-    pub sessions: RefCell<Vec<Session>>,
-    random: RefCell<u64>,
-}
+/// 2024-01-01 in Unix milliseconds: when every test begins.
+pub const BEGIN_MS: u64 = 1_704_067_200_000;
 
-impl FakeHost {
-    fn note(&self, what: String) {
-        self.log.borrow_mut().push(what);
-    }
-
-    fn matching(&self, filter: &ClientFilter) -> Vec<u64> {
-        let sessions = self.sessions.borrow();
-        let matches = |session: &&Session| {
-            filter.accepts(&ClientView {
-                id: session.id,
-                addr: &format!("127.0.0.1:{}", 5000 + session.id),
-                laddr: "127.0.0.1:7171",
-                name: &session.name,
-                lib_name: &session.lib_name,
-                lib_version: &session.lib_version,
-                flags: "N",
-                db: session.db,
-                age_s: session.id * 10,
-                idle_s: session.id,
-            })
-        };
-        sessions.iter().filter(matches).map(|session| session.id).collect()
-    }
-}
-
-const PARAMETERS: [(&str, &str); 3] = [("appendonly", "no"), ("maxmemory", "1000"), ("save", "")];
-
-impl Host for FakeHost {
-    fn info(&self, sections: &[String]) -> String {
-        format!("sections:{}\r\n", sections.join(","))
-    }
-
-    fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)> {
-        let pattern = Glob::ignoring_case(pattern);
-        let matching = PARAMETERS.iter().filter(|(name, _)| pattern.matches(name.as_bytes()));
-        matching.map(|(name, value)| (name.to_string(), value.to_string())).collect()
-    }
-
-    fn config_set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
-        for (name, value) in pairs {
-            let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
-            if !PARAMETERS.iter().any(|(known, _)| *known == name) {
-                return Err(format!("Unknown option or number of arguments for CONFIG SET - '{name}'"));
-            }
-            self.note(format!("{name} = {value}"));
-        }
-        Ok(())
-    }
-
-    fn reset_stats(&self) {
-        self.note("reset stats".to_owned());
-    }
-
-    fn client_list(&self, filter: &ClientFilter) -> String {
-        self.matching(filter).iter().map(|id| self.client_info(*id)).collect()
-    }
-
-    fn client_info(&self, id: u64) -> String {
-        format!("id={id}\n")
-    }
-
-    fn client_kill(&self, filter: &ClientFilter) -> usize {
-        let killed = self.matching(filter);
-        self.note(format!("kill {killed:?}"));
-        killed.len()
-    }
-
-    fn client_changed(&self, session: &Session) {
-        let mut sessions = self.sessions.borrow_mut();
-        sessions.retain(|known| known.id != session.id);
-        sessions.push(session.clone());
-        sessions.sort_by_key(|session| session.id);
-    }
-
-    fn client_pause(&self, pause: Option<(u64, PauseMode)>) {
-        self.note(format!("pause {pause:?}"));
-    }
-
-    fn password_required(&self) -> bool {
-        self.password.is_some()
-    }
-
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> bool {
-        user == b"default" && self.password.is_none_or(|wanted| wanted.as_bytes() == password)
-    }
-
-    fn time_us(&self) -> u64 {
-        1_700_000_000_000_042
-    }
-
-    fn random(&self) -> u64 {
-        let mut state = self.random.borrow_mut();
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        *state >> 11
-    }
-
-    fn started_at_s(&self) -> u64 {
-        1_700_000_000
-    }
-}
-
-/// One connection to a store of its own.
-pub struct Bench {
+/// One client of a store that nobody else uses.
+pub struct Client<H: Host = QuietHost> {
     pub store: Store,
-    pub host: FakeHost,
     pub session: Session,
     pub stats: CommandStats,
     pub now_ms: u64,
+    pub host: H,
+    /// What the last barrier wanted to become of the connection.
     pub flow: Flow,
 }
 
-/// When every test begins, Unix milliseconds.
-pub const NOW_MS: u64 = 1_700_000_000_000;
+impl Client {
+    /// A client of an empty store, with a host that has nothing to tell.
+    pub fn new() -> Client {
+        Client::with_host(QuietHost)
+    }
+}
 
-impl Bench {
-    pub fn new() -> Bench {
-        Bench::with(8, Eviction::Lru)
+impl<H: Host> Client<H> {
+    pub fn with_host(host: H) -> Client<H> {
+        Client::with(host, Eviction::Lru, 512 << 20)
     }
 
-    pub fn with(partitions: usize, eviction: Eviction) -> Bench {
-        let config = StoreConfig {
-            partitions,
-            eviction,
-            max_value_size: 8 << 20,
-            prefault: false,
-            seeds: [1, 2, 3, 4],
-        };
-        let host = FakeHost::default();
-        let session = Session::new(7, true);
-        host.client_changed(&session);
-        Bench {
-            store: Store::new(config, Arc::new(Budget::new(64 << 20))).unwrap(),
+    pub fn with(host: H, eviction: Eviction, max_value_size: usize) -> Client<H> {
+        let config =
+            StoreConfig { partitions: 4, eviction, max_value_size, prefault: false, seeds: [1, 2, 3, 4] };
+        Client {
+            store: Store::new(config, Arc::new(Budget::new(256 << 20))).unwrap(),
+            session: Session::new(1, true),
+            stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            now_ms: BEGIN_MS,
             host,
-            session,
-            stats: CommandStats::default(),
-            now_ms: NOW_MS,
             flow: Flow::Continue,
         }
     }
 
-    /// Runs one command and returns its reply's bytes.
-    pub fn run(&mut self, args: &[&[u8]]) -> Vec<u8> {
+    /// Runs one line; `@+1500` instead of a command lets that many milliseconds pass.
+    pub fn run(&mut self, line: &str) -> String {
+        if let Some(ms) = line.strip_prefix("@+") {
+            self.now_ms += ms.parse::<u64>().unwrap();
+            return String::new();
+        }
+        let args = split(line);
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        show(&self.run_args(&args))
+    }
+
+    /// Runs one command as the worker would, and returns the reply's bytes.
+    pub fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
         let bump = Bump::new();
         let mut out = ReplyBuf::default();
         let ctx = PlanContext {
@@ -174,7 +70,9 @@ impl Bench {
             host: &self.host,
             now_ms: self.now_ms,
         };
-        match plan(args, &ctx, &mut self.stats) {
+        let (outcome, scratch) = match plan(args, &ctx, &mut self.stats) {
+            Plan::Reply(outcome) => (outcome, Scratch::default()),
+            Plan::Keyed(request) => execute_one(&self.store, request, &mut self.stats, self.now_ms),
             Plan::Barrier(barrier) => {
                 let mut ctx = Context {
                     store: &self.store,
@@ -184,65 +82,163 @@ impl Bench {
                     now_ms: self.now_ms,
                 };
                 self.flow = run(&barrier, &mut ctx, &mut out);
-                flatten(&out)
+                return flatten(&out);
             }
-            Plan::Keyed(request) => {
-                let partition = self.store.partition_of(request.key.hash);
-                let (mut requests, mut scratch) = ([request], Scratch::default());
-                let mut locked = self.store.lock(partition);
-                execute(&mut locked, &mut requests, &[0], &mut scratch, &mut self.stats, self.now_ms, true);
-                encode(&requests[0].outcome, &scratch, self.session.resp3)
-            }
-            Plan::Reply(outcome) => encode(&outcome, &Scratch::default(), self.session.resp3),
-        }
-    }
-
-    /// Runs a command line (words parted by one space, `''` for an empty one) and returns the reply with its line ends as spaces.
-    pub fn say(&mut self, line: &str) -> String {
-        let words: Vec<&[u8]> =
-            line.split(' ').map(|word| if word == "''" { &b""[..] } else { word.as_bytes() }).collect();
-        String::from_utf8_lossy(&self.run(&words)).replace("\r\n", " ").trim_end().to_owned()
-    }
-
-    /// Runs lines and compares each reply.
-    #[track_caller]
-    pub fn script(&mut self, lines: &[(&str, &str)]) {
-        for (line, expected) in lines {
-            assert_eq!(self.say(line), *expected, "{line}");
-        }
+        };
+        encode(&outcome, &scratch, &mut Writer::new(&mut out, self.session.resp3));
+        flatten(&out)
     }
 }
 
-/// The bytes with the pinned values in their places.
-fn flatten(out: &ReplyBuf) -> Vec<u8> {
-    let mut whole = Vec::new();
-    let mut from = 0;
-    for (at, pin) in &out.pins {
-        whole.extend_from_slice(&out.bytes[from..*at]);
-        whole.extend_from_slice(pin);
-        from = *at;
-    }
-    whole.extend_from_slice(&out.bytes[from..]);
-    whole
+/// Runs each line and compares its reply; the position of the first difference is in the failure's text.
+#[track_caller]
+pub fn script(lines: &[(&str, &str)]) {
+    play(&mut Client::new(), lines);
 }
 
-fn encode(outcome: &Outcome, scratch: &Scratch, resp3: bool) -> Vec<u8> {
-    let mut out = ReplyBuf::default();
-    let mut writer = crate::proto::resp::Writer::new(&mut out, resp3);
-    let bytes = |span: &crate::proto::Span| {
-        let start = span.start as usize;
-        &scratch.bytes[start..start + span.len as usize]
-    };
+/// As [`script`], with a client that may have a past.
+#[track_caller]
+pub fn play<H: Host>(client: &mut Client<H>, lines: &[(&str, &str)]) {
+    for (i, (line, expected)) in lines.iter().enumerate() {
+        assert_eq!(client.run(line), *expected, "line {i}: {line}");
+    }
+}
+
+fn execute_one(
+    store: &Store,
+    request: Request<'_>,
+    stats: &mut CommandStats,
+    now_ms: u64,
+) -> (Outcome, Scratch) {
+    let mut scratch = Scratch::default();
+    let mut partition = store.lock(store.partition_of(request.key.hash));
+    let mut requests = [request];
+    assert_eq!(execute(&mut partition, &mut requests, &[0], &mut scratch, stats, now_ms, true), 1);
+    let [request] = requests;
+    (request.outcome, scratch)
+}
+
+fn encode(outcome: &Outcome, scratch: &Scratch, out: &mut Writer<'_>) {
+    let bytes = |span: &crate::proto::Span| &scratch.bytes[span.start as usize..][..span.len as usize];
     match outcome {
-        Outcome::Pending => writer.raw(b"(pending)"),
-        Outcome::Ok => writer.ok(),
-        Outcome::Pong => writer.simple("PONG"),
-        Outcome::Nil => writer.null(),
-        Outcome::Int(value) => writer.int(*value),
-        Outcome::Value(span) => writer.bulk(bytes(span)),
-        Outcome::Pinned(index) => writer.bulk(&scratch.pins[*index as usize]),
-        Outcome::Encoded(span) => writer.raw(bytes(span)),
-        Outcome::Error(text) => writer.error(text),
+        Outcome::Pending => panic!("executed without an outcome"),
+        Outcome::Ok => out.ok(),
+        Outcome::Pong => out.simple("PONG"),
+        Outcome::Nil => out.null(),
+        Outcome::Int(n) => out.int(*n),
+        Outcome::Value(span) => out.bulk(bytes(span)),
+        Outcome::Pinned(index) => out.bulk_pinned(scratch.pins[*index as usize].clone()),
+        Outcome::Encoded(span) => out.raw(bytes(span)),
+        Outcome::Error(text) => out.error(text),
     }
-    out.bytes
+}
+
+/// The reply as it would leave, pinned values in their places.
+fn flatten(out: &ReplyBuf) -> Vec<u8> {
+    let mut flat = Vec::new();
+    let mut done = 0;
+    for (at, pin) in &out.pins {
+        flat.extend_from_slice(&out.bytes[done..*at]);
+        flat.extend_from_slice(pin);
+        done = *at;
+    }
+    flat.extend_from_slice(&out.bytes[done..]);
+    flat
+}
+
+fn show(reply: &[u8]) -> String {
+    let text: String = reply
+        .split(|byte| *byte == b'\n')
+        .map(|line| String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned())
+        .collect::<Vec<_>>()
+        .join(" ");
+    text.strip_suffix(' ').unwrap_or(&text).to_owned()
+}
+
+/// Splits a line into arguments.
+fn split(line: &str) -> Vec<Vec<u8>> {
+    let mut args = Vec::new();
+    let mut arg: Option<Vec<u8>> = None;
+    let mut quoted = false;
+    let mut rest = line.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b' ' if !quoted => args.extend(arg.take()),
+            b'"' => {
+                quoted = !quoted;
+                arg.get_or_insert_default();
+            }
+            b'\\' => arg.get_or_insert_default().push(escape(&mut rest)),
+            _ => arg.get_or_insert_default().push(byte),
+        }
+    }
+    args.extend(arg);
+    args
+}
+
+fn escape(rest: &mut std::str::Bytes<'_>) -> u8 {
+    match rest.next().expect("something after the backslash") {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b'x' => {
+            let digits = [rest.next().unwrap(), rest.next().unwrap()];
+            u8::from_str_radix(str::from_utf8(&digits).unwrap(), 16).unwrap()
+        }
+        other => other,
+    }
+}
+
+/// A server that has nothing to tell and asks for no password.
+pub struct QuietHost;
+
+impl Host for QuietHost {
+    fn info(&self, _sections: &[String]) -> String {
+        String::new()
+    }
+
+    fn config_get(&self, _pattern: &[u8]) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn config_set(&self, _pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn reset_stats(&self) {}
+
+    fn client_list(&self, _filter: &ClientFilter) -> String {
+        String::new()
+    }
+
+    fn client_info(&self, id: u64) -> String {
+        format!("id={id}\n")
+    }
+
+    fn client_kill(&self, _filter: &ClientFilter) -> usize {
+        0
+    }
+
+    fn client_changed(&self, _session: &Session) {}
+
+    fn client_pause(&self, _pause: Option<(u64, PauseMode)>) {}
+
+    fn password_required(&self) -> bool {
+        false
+    }
+
+    fn authenticate(&self, _user: &[u8], _password: &[u8]) -> bool {
+        true
+    }
+
+    fn time_us(&self) -> u64 {
+        BEGIN_MS * 1000
+    }
+
+    fn random(&self) -> u64 {
+        4
+    }
+
+    fn started_at_s(&self) -> u64 {
+        BEGIN_MS / 1000
+    }
 }
