@@ -193,9 +193,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         for message in self.shared.take_messages(self.id) {
             match message {
                 Message::Kill(client) => {
-                    let found = self.conns.ids().into_iter().find(|id| {
-                        self.conns.get(*id).is_some_and(|conn| conn.client.id == client)
-                    });
+                    let found = self
+                        .conns
+                        .ids()
+                        .into_iter()
+                        .find(|id| self.conns.get(*id).is_some_and(|conn| conn.client.id == client));
                     if let Some(id) = found {
                         self.kill(id);
                     }

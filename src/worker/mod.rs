@@ -138,7 +138,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// How long the next turn may wait: not at all when work is left over, else until the next upkeep is due.
     fn timeout(&self) -> Option<Duration> {
         let left_over = !self.ready.is_empty() || !self.closing.is_empty() || self.upkeep.more_due();
-        Some(if left_over { Duration::ZERO } else { self.upkeep.until_next(self.now_ms, !self.paused.is_empty()) })
+        Some(if left_over {
+            Duration::ZERO
+        } else {
+            self.upkeep.until_next(self.now_ms, !self.paused.is_empty())
+        })
     }
 
     /// One turn; see the top of this file.
