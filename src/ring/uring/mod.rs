@@ -33,6 +33,7 @@ mod token;
 pub use start::StartError;
 
 use super::doorbell::Doorbell;
+use super::pause::until_resume;
 use super::slots::Slots;
 use super::spin::Spin;
 use super::{ConnId, Driver, DriverOptions, DriverStats, Event, Outgoing, RecvRef, Waker};
@@ -260,7 +261,7 @@ impl Driver for Uring {
         self.buffers.release();
         self.queue_sends(outgoing)?;
         self.queue_operations()?;
-        let timeout = self.until_listeners_resume(timeout);
+        let timeout = until_resume(timeout, self.listeners.iter().map(|listener| &listener.pause));
         self.wait(timeout)?;
         self.handle_completions(outgoing);
         Ok(())
