@@ -96,21 +96,24 @@ impl Shared {
         sum
     }
 
+    /// Measures the process's memory, so that peaks are seen without anyone asking.
+    pub fn sample_memory(&self) {
+        self.sampler.memory(machine::resident_bytes(), self.store.budget().used());
+    }
+
     fn memory(&self) -> Memory {
+        self.sample_memory();
         let budget = self.store.budget();
-        let used = budget.used();
-        let resident = machine::resident_bytes();
-        self.sampler.memory(resident, used);
         Memory {
             limit: budget.limit(),
-            used,
+            used: budget.used(),
             used_peak: self.sampler.used_peak(),
             segments: budget.segments.load(Relaxed),
             index: budget.index.load(Relaxed),
             large: budget.large.load(Relaxed),
             connections: budget.connections.load(Relaxed),
             fixed: budget.fixed.load(Relaxed),
-            resident,
+            resident: self.sampler.resident(),
             resident_peak: self.sampler.resident_peak(),
             machine: self.config.machine_memory,
         }
