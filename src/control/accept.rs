@@ -95,7 +95,7 @@ impl AsyncWrite for Connection {
 mod tests {
     use super::*;
     use axum::serve::Listener;
-    use tokio::io::AsyncReadExt;
+    use std::future::poll_fn;
 
     #[tokio::test(flavor = "current_thread")]
     async fn places_are_bounded_and_come_back_when_time_is_over() {
@@ -108,7 +108,9 @@ mod tests {
         let (mut first, _) = bounded.accept().await;
         let second = tokio::time::timeout(Duration::from_millis(10), bounded.accept()).await;
         assert!(second.is_err(), "the only place is taken");
-        let error = first.read_u8().await.unwrap_err();
+        let mut space = [0; 8];
+        let mut space = ReadBuf::new(&mut space);
+        let error = poll_fn(|cx| Pin::new(&mut first).poll_read(cx, &mut space)).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         drop(first);
         tokio::time::timeout(Duration::from_secs(5), bounded.accept()).await.expect("a place is free again");

@@ -75,26 +75,34 @@ async fn info(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 mod tests {
     use super::*;
     use crate::server::testing;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
 
-    async fn fetch(shared: &Arc<Shared>, path: &str) -> String {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    /// The server on a thread of its own, for as long as the test process lives.
+    fn start(shared: &Arc<Shared>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let server = tokio::spawn(serve(listener, Arc::clone(shared)));
-        let mut client = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: kv\r\nConnection: close\r\n\r\n");
-        client.write_all(request.as_bytes()).await.unwrap();
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(listener, shared))
+        });
+        address
+    }
+
+    fn fetch(address: SocketAddr, path: &str) -> String {
+        let mut client = TcpStream::connect(address).unwrap();
+        write!(client, "GET {path} HTTP/1.1\r\nHost: kv\r\nConnection: close\r\n\r\n").unwrap();
         let mut reply = String::new();
-        client.read_to_string(&mut reply).await.unwrap();
-        server.abort();
+        client.read_to_string(&mut reply).unwrap();
         reply
     }
 
-    #[tokio::test(flavor = "current_thread")]
-    async fn pages() {
+    #[test]
+    fn pages() {
         let shared = Arc::new(testing::shared(""));
-        assert!(fetch(&shared, "/readyz").await.starts_with("HTTP/1.1 503"), "no worker serves yet");
+        let address = start(&shared);
+        assert!(fetch(address, "/readyz").starts_with("HTTP/1.1 503"), "no worker serves yet");
         shared.set_ready();
         for (path, part) in [
             ("/", "/metrics"),
@@ -103,13 +111,13 @@ mod tests {
             ("/metrics", "# TYPE kv_requests_total counter"),
             ("/info", "redis_version:"),
         ] {
-            let reply = fetch(&shared, path).await;
+            let reply = fetch(address, path);
             assert!(reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains(part), "{path}: {reply}");
         }
-        assert!(fetch(&shared, "/nothing").await.starts_with("HTTP/1.1 404"));
+        assert!(fetch(address, "/nothing").starts_with("HTTP/1.1 404"));
         shared.begin_drain();
         for path in ["/healthz", "/readyz"] {
-            let reply = fetch(&shared, path).await;
+            let reply = fetch(address, path);
             assert!(reply.starts_with("HTTP/1.1 503") && reply.ends_with("draining\n"), "{path}: {reply}");
         }
     }

@@ -25,14 +25,14 @@ pub fn wait() -> io::Result<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::sys::pthread::{pthread_kill, pthread_self};
+    use nix::sys::signal::raise;
 
     #[test]
     fn a_blocked_signal_is_a_value() {
         let name = std::thread::spawn(|| {
             block().unwrap();
-            // To this thread alone: the others of the test process do not block it.
-            pthread_kill(pthread_self(), Signal::SIGTERM).unwrap();
+            // Reaches this thread alone (raise(3)): the others of the test process do not block it.
+            raise(Signal::SIGTERM).unwrap();
             wait().unwrap()
         });
         assert_eq!(name.join().unwrap(), "SIGTERM");

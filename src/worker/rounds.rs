@@ -182,12 +182,19 @@ impl Rounds {
                 continue;
             };
             let start = requests.len();
-            let mut parser = Parser { requests: &mut requests, args: &mut args, bump: &bump, stats: &mut self.stats, env };
+            let mut parser =
+                Parser { requests: &mut requests, args: &mut args, bump: &bump, stats: &mut self.stats, env };
             let end = parser.run(conn, slices[source], progress);
             runs.push(Run { source, requests: start..requests.len(), end });
         }
 
-        self.batcher.execute(&env.shared.store, &mut requests, &mut self.scratch, &mut self.stats, env.now_ms);
+        self.batcher.execute(
+            &env.shared.store,
+            &mut requests,
+            &mut self.scratch,
+            &mut self.stats,
+            env.now_ms,
+        );
         self.requests_done += requests.len() as u64;
 
         for run in &runs {

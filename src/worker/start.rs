@@ -2,7 +2,7 @@
 
 use super::{SystemClock, Worker};
 use crate::config::IoEngine;
-use crate::ring::{Driver, DriverOptions, uring::Uring};
+use crate::ring::{Driver, DriverOptions, epoll::Epoll, uring::Uring};
 use crate::server::Shared;
 use crate::sys;
 use std::io;
@@ -54,7 +54,7 @@ pub fn run(setup: WorkerSetup) -> io::Result<()> {
             Err(refused) => fallback = Some(refused.to_string()),
         }
     }
-    match Uring::new(&options) {
+    match Epoll::new(&options) {
         Ok(driver) => serve(driver, setup, fallback, warning),
         Err(failed) => give_up(&setup, format!("epoll: {failed}"), warning),
     }

@@ -52,7 +52,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// Step 4 of a turn.
     pub(super) fn run_upkeep(&mut self) {
         // A clock set back must not stop upkeep.
-        let tick = self.now_ms >= self.upkeep.next_tick_ms || self.upkeep.next_tick_ms > self.now_ms + TICK_MS;
+        let tick =
+            self.now_ms >= self.upkeep.next_tick_ms || self.upkeep.next_tick_ms > self.now_ms + TICK_MS;
         if tick {
             self.upkeep.next_tick_ms = self.now_ms + TICK_MS;
             self.upkeep.due.clear();
@@ -104,7 +105,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn begin_drain(&mut self) {
         if self.upkeep.drain_deadline_ms.is_none() {
             self.driver.stop_listening();
-            self.upkeep.drain_deadline_ms = Some(self.now_ms + self.shared.config.drain_timeout.as_millis() as u64);
+            self.upkeep.drain_deadline_ms =
+                Some(self.now_ms + self.shared.config.drain_timeout.as_millis() as u64);
         }
     }
 

@@ -24,6 +24,8 @@ mod multi_read;
 mod multi_write;
 mod scan;
 mod server;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 pub use bitop::bitop;

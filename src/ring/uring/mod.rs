@@ -110,6 +110,16 @@ impl Uring {
         })
     }
 
+    /// The result of an operation that the ring's restrictions exclude.
+    #[cfg(test)]
+    pub(super) fn submit_forbidden_operation(&mut self) -> i32 {
+        let entry = opcode::Nop::new().build().user_data(Token::Ignored.encode());
+        // SAFETY: the entry names no memory.
+        unsafe { self.kernel.push(&entry).expect("a queue with room") };
+        self.kernel.enter(1, None).expect("a working ring");
+        self.kernel.reaped.pop().expect("one completion").result()
+    }
+
     /// Queues what the worker and the last completions asked for.
     fn queue_operations(&mut self) -> io::Result<()> {
         self.resume_listeners();
