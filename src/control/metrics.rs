@@ -119,6 +119,12 @@ fn keyspace(page: &mut Page, f: &Figures) {
     }
     page.counter("kv_evicted_keys_total", "Keys removed because memory was full.", k.evicted);
     page.counter("kv_expired_keys_total", "Keys removed because their time was over.", k.expired);
+    page.counter(
+        "kv_reinserted_keys_total",
+        "Keys that eviction kept because they had been used.",
+        k.reinserted,
+    );
+    page.counter("kv_write_stalls_total", "Writes that had to empty a segment themselves.", k.stalls);
 }
 
 fn memory(page: &mut Page, f: &Figures) {
@@ -142,6 +148,7 @@ fn memory(page: &mut Page, f: &Figures) {
     page.gauge("kv_memory_resident_bytes", "Resident memory of the process.", m.resident);
     page.gauge("kv_memory_resident_peak_bytes", "Its peak.", m.resident_peak);
     page.gauge("kv_memory_live_bytes", "Live items with their headers.", f.keyspace.live_bytes);
+    page.gauge("kv_memory_dead_bytes", "Dead items that still take room in segments.", f.keyspace.dead_bytes);
 }
 
 fn connections(page: &mut Page, f: &Figures) {

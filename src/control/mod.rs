@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   admin port ──► /metrics …   ──┬── one thread, tokio-uring (plain tokio where io_uring is refused)
-//!   ten times a second ──► jobs ──┘      reads counters; never waits for a worker
+//!   by the clock: samples, memory ┘      reads counters; never waits for a worker
 //! ```
 
 mod accept;
@@ -39,6 +39,7 @@ fn on_epoll(server: impl Future<Output = io::Result<()>>) -> io::Result<()> {
 async fn serve(shared: Arc<Shared>, admin: TcpListener) -> io::Result<()> {
     tokio::select! {
         ended = admin::serve(admin, Arc::clone(&shared)) => ended,
-        () = jobs::run(shared) => Ok(()),
+        () = jobs::sample(Arc::clone(&shared)) => Ok(()),
+        () = jobs::prepare_memory(shared) => Ok(()),
     }
 }

@@ -15,9 +15,15 @@ pub struct Keyspace {
     pub keys_with_expiry: [u64; DATABASES as usize],
     /// Bytes of live items with their headers.
     pub live_bytes: u64,
+    /// Bytes of dead items that still take room in segments.
+    pub dead_bytes: u64,
     /// Since the start.
     pub evicted: u64,
     pub expired: u64,
+    /// Items kept by second chance.
+    pub reinserted: u64,
+    /// Writes that had to empty a segment themselves.
+    pub stalls: u64,
 }
 
 /// Memory in bytes, by part.
@@ -90,6 +96,9 @@ impl Shared {
                 sum.keys_with_expiry[db] += stats.items_with_expiry[db];
             }
             sum.live_bytes += stats.live_bytes;
+            sum.dead_bytes += stats.dead_bytes;
+            sum.reinserted += stats.reinserted;
+            sum.stalls += stats.stalls;
             sum.evicted += stats.evicted;
             sum.expired += stats.expired;
         }

@@ -22,6 +22,7 @@ use std::any::Any;
 use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -76,7 +77,6 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), RunError> {
     start_control(&shared, admin, &happened)?;
     let (threads, reports) = start_workers(&shared, listeners, &happened)?;
     let reports = collect(reports, config.threads)?;
-    account_fixed(&shared);
     shared.set_ready();
     banner::print(&shared, admin_address, &reports);
     serve(&shared, &happenings, threads)
@@ -90,7 +90,11 @@ fn store_of(config: &Config, seeds: [u64; 4]) -> io::Result<Store> {
         prefault: config.prefault,
         seeds,
     };
-    Store::new(store_config, Arc::new(Budget::new(config.max_memory)))
+    let budget = Budget::new(config.max_memory);
+    // Counted before the store takes its share: what the process has by now, and what its threads will touch under load.
+    let later = config.threads * limits::FIXED_PER_WORKER + limits::FIXED_EXTRA;
+    budget.fixed.store(machine::resident_bytes() + later, Relaxed);
+    Store::new(store_config, Arc::new(budget))
 }
 
 fn bind_retry() -> Duration {
@@ -182,15 +186,6 @@ fn collect(reports: mpsc::Receiver<Report>, workers: usize) -> Result<Vec<Report
         }
     }
     Ok(collected.into_iter().flatten().collect())
-}
-
-/// Counts what the process has taken so far, and what its threads will touch only under load, against the limit.
-fn account_fixed(shared: &Shared) {
-    let budget = shared.store.budget();
-    let known = budget.used();
-    let so_far = machine::resident_bytes().saturating_sub(known);
-    let later = shared.config.threads * limits::FIXED_PER_WORKER + limits::FIXED_EXTRA;
-    budget.fixed.store(so_far + later, std::sync::atomic::Ordering::Relaxed);
 }
 
 /// Waits for a signal, then for the workers to drain. A worker or the control thread lost on the way is an error.
