@@ -13,6 +13,7 @@
 
 pub mod barrier;
 mod execute;
+pub mod glob;
 mod host;
 mod long_double;
 pub mod number;
@@ -23,7 +24,7 @@ pub mod table;
 pub mod testing;
 
 pub use execute::execute;
-pub use host::{ClientFilter, Host, PauseMode};
+pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
 pub use ops::{Op, Payload};
 pub use plan::{integer, payload, plan, refused, wrong_arity};
 pub use table::{COMMANDS, ErrorText, Spec};
@@ -57,6 +58,14 @@ pub struct Request<'a> {
     /// CLIENT NO-TOUCH: reading does not count as use.
     pub no_touch: bool,
     pub outcome: Outcome,
+}
+
+impl Request<'_> {
+    /// A request that is answered before it reached the store; it keeps its place among the replies.
+    pub fn answered(outcome: Outcome, resp3: bool) -> Self {
+        let key = Key { hash: 0, db: 0, bytes: &[] };
+        Request { key, op: Op::Get, resp3, no_touch: false, outcome }
+    }
 }
 
 /// What a request turned out to be.

@@ -13,34 +13,38 @@ use std::sync::Arc;
 pub const BEGIN_MS: u64 = 1_704_067_200_000;
 
 /// One client of a store that nobody else uses.
-pub struct Client {
+pub struct Client<H: Host = QuietHost> {
     pub store: Store,
     pub session: Session,
     pub stats: CommandStats,
     pub now_ms: u64,
-    pub host: Box<dyn Host>,
+    pub host: H,
+    /// What the last barrier wanted to become of the connection.
+    pub flow: Flow,
 }
 
 impl Client {
     /// A client of an empty store, with a host that has nothing to tell.
     pub fn new() -> Client {
-        Client::with_host(Box::new(QuietHost))
+        Client::with_host(QuietHost)
+    }
+}
+
+impl<H: Host> Client<H> {
+    pub fn with_host(host: H) -> Client<H> {
+        Client::with(host, Eviction::Lru, 512 << 20)
     }
 
-    pub fn with_host(host: Box<dyn Host>) -> Client {
-        let config = StoreConfig {
-            partitions: 4,
-            eviction: Eviction::Lru,
-            max_value_size: 512 << 20,
-            prefault: false,
-            seeds: [1, 2, 3, 4],
-        };
+    pub fn with(host: H, eviction: Eviction, max_value_size: usize) -> Client<H> {
+        let config =
+            StoreConfig { partitions: 4, eviction, max_value_size, prefault: false, seeds: [1, 2, 3, 4] };
         Client {
             store: Store::new(config, Arc::new(Budget::new(256 << 20))).unwrap(),
             session: Session::new(1, true),
             stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
             now_ms: BEGIN_MS,
             host,
+            flow: Flow::Continue,
         }
     }
 
@@ -63,7 +67,7 @@ impl Client {
             store: &self.store,
             bump: &bump,
             session: &self.session,
-            host: &*self.host,
+            host: &self.host,
             now_ms: self.now_ms,
         };
         let (outcome, scratch) = match plan(args, &ctx, &mut self.stats) {
@@ -73,11 +77,11 @@ impl Client {
                 let mut ctx = Context {
                     store: &self.store,
                     session: &mut self.session,
-                    host: &*self.host,
+                    host: &self.host,
                     stats: &mut self.stats,
                     now_ms: self.now_ms,
                 };
-                run(&barrier, &mut ctx, &mut out);
+                self.flow = run(&barrier, &mut ctx, &mut out);
                 return flatten(&out);
             }
         };
@@ -94,7 +98,7 @@ pub fn script(lines: &[(&str, &str)]) {
 
 /// As [`script`], with a client that may have a past.
 #[track_caller]
-pub fn play(client: &mut Client, lines: &[(&str, &str)]) {
+pub fn play<H: Host>(client: &mut Client<H>, lines: &[(&str, &str)]) {
     for (i, (line, expected)) in lines.iter().enumerate() {
         assert_eq!(client.run(line), *expected, "line {i}: {line}");
     }
