@@ -71,7 +71,7 @@ pub struct Config {
     pub idle_timeout_s: u64,
     /// The largest single request; a longer one loses its connection.
     pub max_request: usize,
-    /// Received but unexecuted bytes of a connection at which its reading pauses.
+    /// Received requests, in bytes, that cannot be executed yet, at which a connection's reading pauses.
     pub max_inbox: usize,
     /// Unsent bytes at which a connection's reading pauses, and at which it goes on.
     pub output_high: usize,
@@ -293,14 +293,12 @@ fn input_limits(args: &Args, max_value_size: usize) -> Result<(usize, usize), Co
             format_bytes(least)
         );
     }
-    let least = max_request.saturating_add(limits::INBOX_EXTRA);
-    let max_inbox = args.max_inbox.unwrap_or(least);
-    if max_inbox < least {
+    let max_inbox = args.max_inbox.unwrap_or(limits::MAX_INBOX);
+    if max_inbox < limits::RECV_BUFFER {
         conflict!(
-            "--max-inbox {}: a request of --max-request {} would never become whole. Choose at least {}.",
+            "--max-inbox {}: at least {}, what one receive may bring.",
             format_bytes(max_inbox),
-            format_bytes(max_request),
-            format_bytes(least)
+            format_bytes(limits::RECV_BUFFER)
         );
     }
     Ok((max_request, max_inbox))

@@ -10,6 +10,8 @@ pub mod conn;
 pub mod limits;
 pub mod proto;
 pub mod ring;
+pub mod server;
 pub mod stats;
 pub mod store;
 pub mod sys;
+pub mod worker;

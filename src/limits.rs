@@ -4,7 +4,7 @@
 //! replace; the rest are fixed. The assertions at the end are the relations that other code relies on.
 //!
 //! ```text
-//!   one connection:   bytes in ──► inbox ≤ max_inbox ──► one request ≤ max_request ──► one value ≤ max_value_size
+//!   one connection:   bytes in ──► inbox ≤ max_inbox, or one request ≤ max_request ──► one value ≤ max_value_size
 //!                     replies  ──► unsent ≥ OUTPUT_HIGH: reading pauses … ≤ OUTPUT_LOW: goes on … > cap: closed
 //! ```
 
@@ -37,14 +37,14 @@ pub const MAX_KEY_LEN: usize = u16::MAX as usize;
 pub const REQUEST_EXTRA: usize = 1 << 20;
 /// Least `--max-request`, bytes: the longest key and an inline command must fit.
 pub const MIN_REQUEST: usize = 256 << 10;
-/// What an inbox may hold beyond one whole request, bytes: the receive buffer that brought its end. Default of `--max-inbox`
-/// is `max_request` plus this.
-pub const INBOX_EXTRA: usize = 64 << 10;
+/// `--max-inbox`, bytes: received requests that cannot be executed yet (the peer does not read, CLIENT PAUSE). A request that is
+/// still arriving may take more, up to `max_request`.
+pub const MAX_INBOX: usize = 1 << 20;
 /// Most arguments of one request (Redis: 1024 × 1024).
 pub const MAX_ARGS: usize = 1 << 20;
 /// Longest inline command, bytes (Redis: 64 KiB).
 pub const MAX_INLINE: usize = 64 << 10;
-/// Largest receive buffer that a driver lends, bytes.
+/// Largest receive buffer that a driver lends, bytes; least `--max-inbox`.
 pub const RECV_BUFFER: usize = 64 << 10;
 
 /// `--output-watermark`, bytes of unsent replies at which a connection is read no further.
@@ -106,8 +106,8 @@ const _: () = {
     assert!(PARTITIONS_PER_WORKER.is_power_of_two());
     assert!(MAX_KEY_LEN + MAX_INLINE < MIN_REQUEST);
     assert!(MIN_REQUEST < MAX_VALUE_SIZE + REQUEST_EXTRA);
-    // A receive buffer that holds the end of the largest request and the start of the next must fit into the inbox.
-    assert!(RECV_BUFFER <= INBOX_EXTRA);
+    // What one receive brought must fit into an inbox, or reading would pause at every turn.
+    assert!(RECV_BUFFER <= MAX_INBOX);
     assert!(MIN_OUTPUT_HIGH / OUTPUT_LOW_DIVISOR > 0);
     assert!(OUTPUT_HIGH >= MIN_OUTPUT_HIGH);
     assert!(GROUP_REQUESTS <= TURN_REQUESTS_PER_CONNECTION && TURN_REQUESTS_PER_CONNECTION <= TURN_REQUESTS);

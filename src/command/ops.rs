@@ -1,5 +1,6 @@
 //! What can be done to one key. Small on purpose: a turn holds hundreds of requests, so that what is rare is boxed in the bump.
 
+use super::long_double::LongDouble;
 use crate::store::{Expiry, Value};
 use bytes::Bytes;
 
@@ -20,8 +21,8 @@ pub enum Op<'a> {
     },
     /// The value; the key is removed.
     GetDel,
-    /// The value; its expiry changes: `None` leaves it, `Some(None)` removes it.
-    GetEx(Option<Expiry>),
+    /// The value, whose expiry may change. A wrong time is an error only if there is a value.
+    GetEx(Result<Option<Expiry>, &'a str>),
     /// MGET of one key: the value in an array.
     GetInArray,
     Strlen,
@@ -37,7 +38,7 @@ pub enum Op<'a> {
         bytes: &'a [u8],
     },
     IncrBy(i64),
-    IncrByFloat(f64),
+    IncrByFloat(LongDouble),
     Del,
     DelIf(Condition<'a>),
     /// Answers 1 or 0 (EXISTS).
@@ -54,8 +55,11 @@ pub enum Op<'a> {
     Persist,
     Object(ObjectField),
     MemoryUsage,
-    /// To another database.
-    Move(u8),
+    /// To another database. Values over `large_threshold` bytes keep the memory that they have.
+    Move {
+        db: u8,
+        large_threshold: usize,
+    },
     GetBit(u64),
     SetBit {
         offset: u64,
@@ -144,6 +148,7 @@ pub struct ExpireWhen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ObjectField {
     Encoding,
+    Freq,
     IdleTime,
     RefCount,
 }

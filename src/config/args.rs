@@ -89,7 +89,7 @@ pub struct Args {
     #[arg(long, env = "KV_MAX_REQUEST", value_parser = parse_bytes)]
     pub max_request: Option<usize>,
 
-    /// Received, not yet executed bytes of one connection at which it is read no further [default: --max-request and 64 KiB].
+    /// Waiting requests of one connection, in bytes, at which it is read no further [default: 1MiB].
     #[arg(long, env = "KV_MAX_INBOX", value_parser = parse_bytes)]
     pub max_inbox: Option<usize>,
 

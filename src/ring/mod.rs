@@ -19,7 +19,10 @@ mod address;
 #[cfg(test)]
 mod conformance;
 mod doorbell;
+pub mod epoll;
 mod options;
+mod pause;
+pub mod sim;
 mod slots;
 mod spin;
 pub mod uring;
@@ -32,9 +35,6 @@ use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
-
-/// How long a listener rests when descriptors have run out, unless a connection closes before.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection of this driver. `slot` indexes the worker's tables; `generation` tells reuse apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -33,8 +33,8 @@ impl DriverOptions {
         self.recv_buffers.clamp(1, 1 << 15).next_power_of_two()
     }
 
-    /// A completion's count is an `i32`, so a buffer ends far below that.
+    /// All buffers together stay within 1 GiB, so that an offset into them fits 32 bits everywhere.
     pub(super) fn buffer_size(&self) -> u32 {
-        self.recv_buffer_size.clamp(1, 1 << 24)
+        self.recv_buffer_size.clamp(1, (1 << 30) / u32::from(self.buffer_count()))
     }
 }

@@ -4,14 +4,13 @@
 //! one per worker, so that connecting and leaving meet no other worker's lock.
 //!
 //! ```text
-//!   worker 0 ─┐ register / remove     ┌ shard 0: id → Arc<Client> ┐
+//!   worker 0 ─┐ register / remove     ┌ shard 0: id → Arc<ClientEntry> ┐
 //!   worker 1 ─┤ ───────────────────►  ├ shard 1                   ├ ◄── CLIENT LIST, INFO, KILL, from any thread
-//!             └ stores into Client    └ …                         ┘
+//!             └ stores into its entry  └ …                         ┘
 //! ```
 
-use crate::command::ClientFilter;
+use crate::command::{COMMANDS, ClientFilter};
 use crate::conn::Session;
-use crate::ring::ConnId;
 use crate::sys::listener::canonical;
 use parking_lot::Mutex;
 use std::collections::HashMap;
@@ -21,28 +20,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 /// `last_command` before the first command.
-pub const NO_COMMAND: u16 = u16::MAX;
+const NO_COMMAND: u16 = u16::MAX;
 
 /// One connection, as the rest of the server sees it.
 #[derive(Debug)]
-pub struct Client {
+pub struct ClientEntry {
     /// Never reused.
     pub id: u64,
     pub addr: SocketAddr,
     pub laddr: SocketAddr,
     pub worker: usize,
-    pub conn: ConnId,
     /// Unix milliseconds.
     pub created_ms: u64,
-    /// Unix milliseconds; the owner stores its turn's time when the client sent something.
-    pub last_ms: AtomicU64,
+    /// Unix milliseconds of its last bytes.
+    last_ms: AtomicU64,
     /// Index into the command table, or [`NO_COMMAND`].
-    pub last_command: AtomicU16,
-    pub commands: AtomicU64,
-    /// Bytes received and not yet executed.
-    pub inbox_bytes: AtomicUsize,
-    /// Bytes of replies not yet taken by the kernel.
-    pub outbox_bytes: AtomicUsize,
+    last_command: AtomicU16,
+    commands: AtomicU64,
+    inbox_bytes: AtomicUsize,
+    outbox_bytes: AtomicUsize,
     db: AtomicU8,
     resp3: AtomicBool,
     no_evict: AtomicBool,
@@ -59,10 +55,27 @@ struct Names {
     lib_version: Box<str>,
 }
 
-impl Client {
+impl ClientEntry {
     /// CLIENT KILL was called for it.
     pub fn is_killed(&self) -> bool {
         self.killed.load(Relaxed)
+    }
+
+    /// Bytes of it arrived in the turn at `now_ms`. Only the owner calls this and the next two: plain loads and stores suffice.
+    pub fn touch(&self, now_ms: u64) {
+        self.last_ms.store(now_ms, Relaxed);
+    }
+
+    /// It sent this command (index into the command table).
+    pub fn note_command(&self, command: u16) {
+        self.last_command.store(command, Relaxed);
+        self.commands.store(self.commands.load(Relaxed) + 1, Relaxed);
+    }
+
+    /// Bytes received and not yet executed, bytes answered and not yet taken by the kernel.
+    pub fn note_buffers(&self, inbox: usize, outbox: usize) {
+        self.inbox_bytes.store(inbox, Relaxed);
+        self.outbox_bytes.store(outbox, Relaxed);
     }
 
     /// Takes over what commands changed in the session.
@@ -91,12 +104,15 @@ impl Client {
     }
 
     /// A line of CLIENT LIST in Redis's format, without its newline.
-    fn line(&self, now_ms: u64, command_names: &[&str]) -> String {
+    fn line(&self, now_ms: u64) -> String {
         let names = self.names.lock().clone();
-        let command = command_names.get(usize::from(self.last_command.load(Relaxed))).copied().unwrap_or("NULL");
+        let command =
+            COMMANDS.get(usize::from(self.last_command.load(Relaxed))).map_or("NULL", |spec| spec.name);
         let (inbox, outbox) = (self.inbox_bytes.load(Relaxed), self.outbox_bytes.load(Relaxed));
         let mut flags = String::new();
-        for (set, flag) in [(self.is_killed(), 'A'), (self.no_evict.load(Relaxed), 'e'), (self.no_touch.load(Relaxed), 'T')] {
+        for (set, flag) in
+            [(self.is_killed(), 'A'), (self.no_evict.load(Relaxed), 'e'), (self.no_touch.load(Relaxed), 'T')]
+        {
             if set {
                 flags.push(flag);
             }
@@ -104,20 +120,19 @@ impl Client {
         let mut line = String::with_capacity(384);
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
              qbuf={inbox} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={outbox} tot-mem={} \
              events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread={} tot-cmds={}",
             self.id,
             self.addr,
             self.laddr,
-            self.conn.slot,
             names.name,
             now_ms.saturating_sub(self.created_ms) / 1000,
             now_ms.saturating_sub(self.last_ms.load(Relaxed)) / 1000,
             if flags.is_empty() { "N" } else { &flags },
             self.db.load(Relaxed),
             usize::from(outbox > 0),
-            size_of::<Client>() + inbox + outbox,
+            size_of::<ClientEntry>() + inbox + outbox,
             command,
             if self.resp3.load(Relaxed) { 3 } else { 2 },
             names.lib_name,
@@ -132,7 +147,7 @@ impl Client {
 /// All connections, by worker.
 #[derive(Debug)]
 pub struct Clients {
-    shards: Box<[Mutex<HashMap<u64, Arc<Client>>>]>,
+    shards: Box<[Mutex<HashMap<u64, Arc<ClientEntry>>>]>,
     next_id: AtomicU64,
     /// Admitted and not yet removed.
     count: AtomicUsize,
@@ -151,22 +166,20 @@ impl Clients {
     pub fn register(
         &self,
         worker: usize,
-        conn: ConnId,
         (addr, laddr): (SocketAddr, SocketAddr),
         now_ms: u64,
         max: usize,
-    ) -> Option<Arc<Client>> {
+    ) -> Option<Arc<ClientEntry>> {
         // Counted first, so that workers accepting at the same time cannot pass the limit together.
         if self.count.fetch_add(1, Relaxed) >= max {
             self.count.fetch_sub(1, Relaxed);
             return None;
         }
-        let client = Arc::new(Client {
+        let client = Arc::new(ClientEntry {
             id: self.next_id.fetch_add(1, Relaxed),
             addr: canonical(addr),
             laddr: canonical(laddr),
             worker,
-            conn,
             created_ms: now_ms,
             last_ms: AtomicU64::new(now_ms),
             last_command: AtomicU16::new(NO_COMMAND),
@@ -185,7 +198,7 @@ impl Clients {
     }
 
     /// The connection is closed.
-    pub fn remove(&self, client: &Client) {
+    pub fn remove(&self, client: &ClientEntry) {
         if self.shards[client.worker].lock().remove(&client.id).is_some() {
             self.count.fetch_sub(1, Relaxed);
         }
@@ -195,12 +208,12 @@ impl Clients {
         self.count.load(Relaxed)
     }
 
-    pub fn find(&self, id: u64) -> Option<Arc<Client>> {
+    pub fn find(&self, id: u64) -> Option<Arc<ClientEntry>> {
         self.shards.iter().find_map(|shard| shard.lock().get(&id).cloned())
     }
 
     /// Those that match, by id. Copies the entries out first: a shard is locked only for that.
-    pub fn matching(&self, filter: &ClientFilter, now_ms: u64) -> Vec<Arc<Client>> {
+    pub fn matching(&self, filter: &ClientFilter, now_ms: u64) -> Vec<Arc<ClientEntry>> {
         let mut found = Vec::new();
         for shard in &self.shards {
             found.extend(shard.lock().values().filter(|client| client.matches(filter, now_ms)).cloned());
@@ -210,22 +223,22 @@ impl Clients {
     }
 
     /// CLIENT LIST.
-    pub fn list(&self, filter: &ClientFilter, now_ms: u64, command_names: &[&str]) -> String {
+    pub fn list(&self, filter: &ClientFilter, now_ms: u64) -> String {
         let mut text = String::new();
         for client in self.matching(filter, now_ms) {
-            text.push_str(&client.line(now_ms, command_names));
+            text.push_str(&client.line(now_ms));
             text.push('\n');
         }
         text
     }
 
     /// CLIENT INFO: one line with its newline; empty if the connection is gone.
-    pub fn info(&self, id: u64, now_ms: u64, command_names: &[&str]) -> String {
-        self.find(id).map_or_else(String::new, |client| client.line(now_ms, command_names) + "\n")
+    pub fn info(&self, id: u64, now_ms: u64) -> String {
+        self.find(id).map_or_else(String::new, |client| client.line(now_ms) + "\n")
     }
 
     /// Marks the matching connections and returns them; their owners are still to be told.
-    pub fn kill(&self, filter: &ClientFilter, now_ms: u64) -> Vec<Arc<Client>> {
+    pub fn kill(&self, filter: &ClientFilter, now_ms: u64) -> Vec<Arc<ClientEntry>> {
         let found = self.matching(filter, now_ms);
         for client in &found {
             client.killed.store(true, Relaxed);
@@ -250,14 +263,13 @@ impl Clients {
 mod tests {
     use super::*;
 
-    fn clients() -> (Clients, Vec<Arc<Client>>) {
+    fn clients() -> (Clients, Vec<Arc<ClientEntry>>) {
         let clients = Clients::new(2);
         let addresses = |port| (SocketAddr::from(([10, 0, 0, 1], port)), "127.0.0.1:7171".parse().unwrap());
         let entries = (0..3u32)
             .map(|n| {
-                let conn = ConnId { slot: 10 + n, generation: 0 };
                 let port = u16::try_from(4000 + n).unwrap();
-                clients.register(n as usize % 2, conn, addresses(port), 1_000 * u64::from(n), 10).unwrap()
+                clients.register(n as usize % 2, addresses(port), 1_000 * u64::from(n), 10).unwrap()
             })
             .collect();
         (clients, entries)
@@ -274,17 +286,18 @@ mod tests {
         session.resp3 = true;
         session.no_evict = true;
         entries[0].update(&session);
-        entries[0].last_command.store(1, Relaxed);
-        entries[0].last_ms.store(6_000, Relaxed);
-        entries[0].outbox_bytes.store(42, Relaxed);
-        let line = clients.info(1, 9_500, &["get", "client"]);
-        assert!(line.ends_with("tot-cmds=0\n"));
-        let fields: HashMap<&str, &str> = line.trim().split(' ').map(|f| f.split_once('=').unwrap()).collect();
+        entries[0].note_command(crate::command::table::lookup(b"client").unwrap());
+        entries[0].touch(6_000);
+        entries[0].note_buffers(0, 42);
+        let line = clients.info(1, 9_500);
+        assert!(line.ends_with("tot-cmds=1\n"));
+        let fields: HashMap<&str, &str> =
+            line.trim().split(' ').map(|f| f.split_once('=').unwrap()).collect();
         for (name, value) in [
             ("id", "1"),
             ("addr", "10.0.0.1:4000"),
             ("laddr", "127.0.0.1:7171"),
-            ("fd", "10"),
+            ("fd", "-1"),
             ("name", "app"),
             ("age", "9"),
             ("idle", "3"),
@@ -300,13 +313,14 @@ mod tests {
         ] {
             assert_eq!(fields[name], value, "{name}");
         }
-        assert!(clients.info(2, 9_500, &[]).contains(" flags=N db=0 ") && clients.info(99, 0, &[]).is_empty());
+        assert!(clients.info(2, 9_500).contains(" flags=N db=0 ") && clients.info(99, 0).is_empty());
     }
 
     #[test]
     fn filters_select_and_lists_are_ordered_by_id() {
         let (clients, _) = clients();
-        let ids = |filter: ClientFilter| clients.matching(&filter, 10_000).iter().map(|c| c.id).collect::<Vec<_>>();
+        let ids =
+            |filter: ClientFilter| clients.matching(&filter, 10_000).iter().map(|c| c.id).collect::<Vec<_>>();
         let all = ClientFilter::default;
         assert_eq!(ids(all()), [1, 2, 3]);
         assert_eq!(ids(ClientFilter { ids: vec![3, 1, 77], ..all() }), [1, 3]);
@@ -316,7 +330,7 @@ mod tests {
         assert_eq!(ids(ClientFilter { class: Some("pubsub".into()), ..all() }), [0u64; 0]);
         assert_eq!(ids(ClientFilter { max_age_s: Some(9), ..all() }), [1, 2]);
         assert_eq!(ids(ClientFilter { skip_id: Some(2), ..all() }), [1, 3]);
-        let list = clients.list(&all(), 0, &[]);
+        let list = clients.list(&all(), 0);
         assert_eq!(list.lines().count(), 3);
         assert!(list.lines().nth(2).unwrap().starts_with("id=3 "));
     }
@@ -331,17 +345,16 @@ mod tests {
         clients.remove(&entries[1]);
         assert_eq!(clients.count(), 2);
         let addresses = ("10.0.0.9:1".parse().unwrap(), "10.0.0.9:2".parse().unwrap());
-        let conn = ConnId { slot: 0, generation: 0 };
-        assert!(clients.register(0, conn, addresses, 0, 2).is_none(), "the limit is 2");
+        assert!(clients.register(0, addresses, 0, 2).is_none(), "the limit is 2");
         assert_eq!(clients.count(), 2, "a refused one is not counted");
-        assert_eq!(clients.register(0, conn, addresses, 0, 3).unwrap().id, 4, "ids are not reused");
+        assert_eq!(clients.register(0, addresses, 0, 3).unwrap().id, 4, "ids are not reused");
     }
 
     #[test]
     fn ipv4_clients_of_a_dual_stack_listener_look_like_ipv4() {
         let clients = Clients::new(1);
         let addresses = ("[::ffff:1.2.3.4]:5".parse().unwrap(), "[::ffff:127.0.0.1]:7171".parse().unwrap());
-        let client = clients.register(0, ConnId { slot: 0, generation: 0 }, addresses, 0, 1).unwrap();
+        let client = clients.register(0, addresses, 0, 1).unwrap();
         assert_eq!(client.addr.to_string(), "1.2.3.4:5");
     }
 }

@@ -28,6 +28,8 @@ pub struct Conn {
     pub last_active_ms: u64,
     /// Index into this turn's sources plus one; 0: none.
     pub source: u32,
+    /// The last turn that queued replies of it, which the next turn sends.
+    pub answered_in_turn: u64,
     /// Receiving is paused: the peer does not read, or its inbox is full.
     pub recv_paused: bool,
     /// The peer will send no more.
@@ -54,6 +56,7 @@ impl Conn {
             need: 0,
             last_active_ms: now_ms,
             source: 0,
+            answered_in_turn: 0,
             recv_paused: false,
             ended: false,
             closing: false,

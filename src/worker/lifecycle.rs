@@ -193,9 +193,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         for message in self.shared.take_messages(self.id) {
             match message {
                 Message::Kill(client) => {
-                    let found = self.conns.ids().into_iter().find(|id| {
-                        self.conns.get(*id).is_some_and(|conn| conn.client.id == client)
-                    });
+                    let found = self
+                        .conns
+                        .ids()
+                        .into_iter()
+                        .find(|id| self.conns.get(*id).is_some_and(|conn| conn.client.id == client));
                     if let Some(id) = found {
                         self.kill(id);
                     }
@@ -221,8 +223,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let mut closing = std::mem::take(&mut self.closing);
         for id in closing.drain(..) {
             let Some(conn) = self.conns.get(id) else { continue };
-            let idle = conn.source == 0 && !conn.waits;
-            if (conn.closing || (conn.ended && idle)) && conn.outbox.len() == 0 {
+            let finished = conn.closing || (conn.ended && !conn.waits);
+            if !finished || !conn.outbox.is_empty() {
+                // What it waits for will bring it back here.
+            } else if conn.answered_in_turn == self.turn {
+                self.closing_next.push(id);
+            } else {
                 self.close(id);
             }
         }

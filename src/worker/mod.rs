@@ -30,6 +30,7 @@ use connections::Connections;
 use rounds::{Progress, Rounds, Source, SourceBytes, SourceState, TurnEnv};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 use upkeep::Upkeep;
 
@@ -89,6 +90,8 @@ pub struct Worker<D: Driver, C: Clock> {
     /// Memory of all connections and of the turn's buffers, and how much of it the budget knows of. Bytes.
     memory: usize,
     charged: usize,
+    /// Counts turns.
+    turn: u64,
     now_ms: u64,
 }
 
@@ -117,6 +120,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             stats: StatsSnapshot::default(),
             memory: 0,
             charged: 0,
+            turn: 0,
             now_ms,
             shared,
         }
@@ -134,13 +138,18 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// How long the next turn may wait: not at all when work is left over, else until the next upkeep is due.
     fn timeout(&self) -> Option<Duration> {
         let left_over = !self.ready.is_empty() || !self.closing.is_empty() || self.upkeep.more_due();
-        Some(if left_over { Duration::ZERO } else { self.upkeep.until_next(self.now_ms, !self.paused.is_empty()) })
+        Some(if left_over {
+            Duration::ZERO
+        } else {
+            self.upkeep.until_next(self.now_ms, !self.paused.is_empty())
+        })
     }
 
     /// One turn; see the top of this file.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         self.driver.turn(&mut self.outgoing, timeout)?;
         self.now_ms = self.clock.now_ms();
+        self.turn += 1;
         self.settle_sends();
 
         self.intake();
@@ -240,13 +249,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// Step 5: the replies become sends; a connection that does not take them is held back, or closed at the cap.
     fn queue_output(&mut self) {
         let rounds = &mut self.rounds;
-        output::queue(
-            &mut self.outgoing,
-            &mut self.conns,
-            &self.sources,
-            &mut rounds.outputs,
-            &mut rounds.replies,
-        );
+        let (outputs, replies) = (&mut rounds.outputs, &mut rounds.replies);
+        output::queue(&mut self.outgoing, &mut self.conns, &self.sources, outputs, replies, self.turn);
         for i in 0..self.sources.len() {
             self.hold_back(self.sources[i].conn);
         }
@@ -299,6 +303,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.shared.workers[self.id].stats.publish(stats, &rounds.stats.calls);
 
         let memory = self.memory + self.outgoing.bytes.capacity() + self.rounds.replies.bytes.capacity();
-        self.shared.store.budget().recharge_connections(&mut self.charged, memory);
+        let account = &self.shared.store.budget().connections;
+        match memory.checked_sub(self.charged) {
+            Some(0) => {}
+            Some(more) => _ = account.fetch_add(more, Relaxed),
+            None => _ = account.fetch_sub(self.charged - memory, Relaxed),
+        }
+        self.charged = memory;
     }
 }

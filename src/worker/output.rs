@@ -21,6 +21,7 @@ pub fn queue(
     sources: &[Source],
     outputs: &mut Vec<Output>,
     replies: &mut ReplyBuf,
+    turn: u64,
 ) {
     debug_assert!(outgoing.sends.is_empty() && outgoing.bytes.is_empty());
     // Rounds interleave connections; a stable sort brings each one's stretches together in order.
@@ -33,6 +34,7 @@ pub fn queue(
         let (own, others) = rest.split_at(count);
         rest = others;
         if let Some(conn) = conns.get(sources[first.source as usize].conn) {
+            conn.answered_in_turn = turn;
             if !conn.outbox.is_empty() {
                 own.iter().for_each(|output| to_outbox(conn, output, replies));
             } else {

@@ -182,12 +182,19 @@ impl Rounds {
                 continue;
             };
             let start = requests.len();
-            let mut parser = Parser { requests: &mut requests, args: &mut args, bump: &bump, stats: &mut self.stats, env };
+            let mut parser =
+                Parser { requests: &mut requests, args: &mut args, bump: &bump, stats: &mut self.stats, env };
             let end = parser.run(conn, slices[source], progress);
             runs.push(Run { source, requests: start..requests.len(), end });
         }
 
-        self.batcher.execute(&env.shared.store, &mut requests, &mut self.scratch, &mut self.stats, env.now_ms);
+        self.batcher.execute(
+            &env.shared.store,
+            &mut requests,
+            &mut self.scratch,
+            &mut self.stats,
+            env.now_ms,
+        );
         self.requests_done += requests.len() as u64;
 
         for run in &runs {
@@ -216,13 +223,10 @@ impl Rounds {
     ) {
         let start = self.replies.mark();
         for request in requests {
-            if matches!(request.outcome, Outcome::Error(_)) {
-                self.stats.errors += 1;
-            }
             match conn.session.reply_mode {
                 ReplyMode::On => encode(conn.protocol, request, &self.scratch, &mut self.replies),
                 ReplyMode::Off => {}
-                ReplyMode::SkipNext => conn.session.reply_mode = ReplyMode::On,
+                ReplyMode::SkipNext | ReplyMode::SkipThis => conn.session.reply_mode = ReplyMode::On,
             }
         }
         match &run.end {
@@ -251,7 +255,11 @@ impl Rounds {
 
     fn run_barrier(&mut self, conn: &mut Conn, barrier: &Barrier<'_>, env: &TurnEnv<'_>) -> Flow {
         let start = self.replies.mark();
-        let before = conn.session.reply_mode;
+        let mode = &mut conn.session.reply_mode;
+        if *mode == ReplyMode::SkipNext {
+            *mode = ReplyMode::SkipThis;
+        }
+        let before = *mode;
         let mut context = Context {
             store: &env.shared.store,
             session: &mut conn.session,
@@ -261,12 +269,12 @@ impl Rounds {
         };
         let flow = command::run(barrier, &mut context, &mut self.replies);
         // CLIENT REPLY itself writes nothing when it turns replies off, and its OK when it turns them on.
-        let after = conn.session.reply_mode;
-        if before == ReplyMode::SkipNext || (before == ReplyMode::Off && after == ReplyMode::Off) {
+        let mode = &mut conn.session.reply_mode;
+        if *mode == before && before != ReplyMode::On {
             self.replies.truncate(start);
         }
-        if before == ReplyMode::SkipNext && after == ReplyMode::SkipNext {
-            conn.session.reply_mode = ReplyMode::On;
+        if *mode == ReplyMode::SkipThis {
+            *mode = ReplyMode::On;
         }
         flow
     }
@@ -315,6 +323,7 @@ impl<'a> Parser<'_, 'a> {
                 Parsed::Malformed { consumed, error } => {
                     progress.at += consumed;
                     progress.requests += 1;
+                    self.stats.errors += 1;
                     self.requests.push(Request::answered(Outcome::Error(error.into()), conn.session.resp3));
                 }
                 Parsed::Skip { consumed } => progress.at += consumed,

@@ -1,7 +1,7 @@
 //! What a worker does beside requests: partition upkeep, idle connections, CLIENT PAUSE, the drain. Every step is bounded.
 
 use super::{Clock, Worker};
-use crate::ring::{ConnId, Driver};
+use crate::ring::Driver;
 use std::time::Duration;
 
 /// Upkeep is looked at this often.
@@ -52,7 +52,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// Step 4 of a turn.
     pub(super) fn run_upkeep(&mut self) {
         // A clock set back must not stop upkeep.
-        let tick = self.now_ms >= self.upkeep.next_tick_ms || self.upkeep.next_tick_ms > self.now_ms + TICK_MS;
+        let tick =
+            self.now_ms >= self.upkeep.next_tick_ms || self.upkeep.next_tick_ms > self.now_ms + TICK_MS;
         if tick {
             self.upkeep.next_tick_ms = self.now_ms + TICK_MS;
             self.upkeep.due.clear();
@@ -104,7 +105,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn begin_drain(&mut self) {
         if self.upkeep.drain_deadline_ms.is_none() {
             self.driver.stop_listening();
-            self.upkeep.drain_deadline_ms = Some(self.now_ms + self.shared.config.drain_timeout.as_millis() as u64);
+            self.upkeep.drain_deadline_ms =
+                Some(self.now_ms + self.shared.config.drain_timeout.as_millis() as u64);
         }
     }
 
@@ -125,11 +127,5 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     pub(super) fn drained(&self) -> bool {
         self.upkeep.drain_deadline_ms.is_some() && self.conns.is_empty()
-    }
-
-    /// For tests and the simulator: the connections that are open.
-    #[cfg(test)]
-    pub(super) fn open(&self) -> Vec<ConnId> {
-        self.conns.ids()
     }
 }

@@ -47,6 +47,8 @@ specs! {
         "O(N)" "Finds the first set or clear bit of a value.";
     "client" -2 [] (0 0 0) Connection [] "2.4.0" Container { bare: None, subcommands: CLIENT }
         "Depends on subcommand" "Asks or tells about client connections.";
+    "cluster" -2 [] (0 0 0) Server [] "3.0.0" Barrier(barrier::cluster)
+        "O(1)" "Says that this is not a cluster.";
     "command" -1 [LOADING STALE] (0 0 0) Server [CONNECTION] "2.8.13" Container { bare: Some(barrier::command_all), subcommands: COMMAND }
         "O(N) where N is the total number of commands" "Describes the commands.";
     "config" -2 [] (0 0 0) Server [] "2.0.0" Container { bare: None, subcommands: CONFIG }
@@ -219,6 +221,8 @@ specs! {
         "O(N)" "Documents commands.";
     "command|getkeys" -3 [LOADING STALE] (0 0 0) Server [CONNECTION] "2.8.13" Barrier(barrier::command_getkeys)
         "O(N)" "Finds the keys in a command line.";
+    "command|getkeysandflags" -3 [LOADING STALE] (0 0 0) Server [CONNECTION] "7.0.0" Barrier(barrier::command_getkeysandflags)
+        "O(N)" "Finds the keys in a command line, and what is done to them.";
     "command|help" 2 [LOADING STALE] (0 0 0) Server [CONNECTION] "5.0.0" Barrier(barrier::command_help)
         "O(1)" "Lists the subcommands.";
     "command|info" -2 [LOADING STALE] (0 0 0) Server [CONNECTION] "2.8.13" Barrier(barrier::command_info)
@@ -235,6 +239,8 @@ specs! {
         "O(1)" "Lists the subcommands.";
     "config|resetstat" 2 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "2.0.0" Barrier(barrier::config_resetstat)
         "O(1)" "Sets the statistics to zero.";
+    "config|rewrite" 2 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "2.8.0" Barrier(barrier::config_rewrite)
+        "O(1)" "Says that there is no file to write parameters to.";
     "config|set" -4 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "2.0.0" Barrier(barrier::config_set)
         "O(N) when N is the number of configuration parameters provided" "Changes parameters.";
 }

@@ -1,51 +1,56 @@
-//! One suite for all drivers: what `Driver` promises, played over real sockets (and over the simulated network).
+//! One suite for all drivers: what `Driver` promises, played over real sockets and over the simulated network.
+//!
+//! `beds` makes a driver and its clients, `server` is a worker that asserts the contract, `cases` hold for every driver;
+//! `real` and `seeds` are what only a kernel, or only the simulation, can show.
 
-use crate::ring::{DriverOptions, uring::Uring, *};
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+mod beds;
+mod cases;
+mod real;
+mod seeds;
+mod server;
 
-#[test]
-fn thin_echo() {
-    let mut d = Uring::new(&DriverOptions::default()).unwrap();
-    let l = TcpListener::bind("127.0.0.1:0").unwrap();
-    let addr = l.local_addr().unwrap();
-    d.listen(l.into(), 3).unwrap();
-    let t = std::thread::spawn(move || {
-        let mut c = TcpStream::connect(addr).unwrap();
-        for i in 0..1000u32 {
-            c.write_all(&i.to_le_bytes()).unwrap();
-            let mut b = [0; 4];
-            c.read_exact(&mut b).unwrap();
-            assert_eq!(b, i.to_le_bytes());
-        }
-    });
-    let mut out = Outgoing::default();
-    let mut events = Vec::new();
-    let mut closed = false;
-    while !closed {
-        d.turn(&mut out, Some(Duration::from_secs(1))).unwrap();
-        assert!(out.unfinished.is_empty());
-        out.clear();
-        d.take_events(&mut events);
-        for e in events.drain(..) {
-            match e {
-                Event::Accepted { conn, listener } => {
-                    assert_eq!(listener, 3);
-                    d.start_recv(conn)
-                }
-                Event::Received { conn, data } => {
-                    let start = out.bytes.len() as u32;
-                    out.bytes.extend_from_slice(d.received(data));
-                    let p = out.pieces.len() as u32;
-                    out.pieces.push(Piece::Bytes(start..out.bytes.len() as u32));
-                    out.sends.push(Send { conn, pieces: p..p + 1 });
-                }
-                Event::Ended { conn, .. } => d.close(conn, true),
-                Event::Closed { .. } => closed = true,
-                e => panic!("{e:?}"),
+macro_rules! conformance {
+    ($driver:ident, $bed:ty, $refused:expr, [$($case:ident),* $(,)?]) => {
+        mod $driver {
+            use super::beds::*;
+            use super::cases;
+
+            $(#[test]
+            fn $case() {
+                cases::$case::<$bed>();
+            })*
+
+            #[test]
+            fn stop_listening_keeps_the_connected() {
+                cases::stop_listening_keeps_the_connected::<$bed>($refused);
             }
         }
-    }
-    t.join().unwrap();
-    eprintln!("{:?}", d.stats());
+    };
 }
+
+macro_rules! for_every_driver {
+    ($($case:ident),* $(,)?) => {
+        conformance!(uring, UringBed, |bed| std::net::TcpStream::connect(bed.1).is_err(), [$($case),*]);
+        conformance!(epoll, EpollBed, |bed| std::net::TcpStream::connect(bed.1).is_err(), [$($case),*]);
+        conformance!(sim, SimBed, |bed| bed.1.connect(LISTENER).is_err(), [$($case),*]);
+    };
+}
+
+for_every_driver!(
+    echoes_split_frames,
+    pipelines_of_many_connections_stay_apart,
+    slow_reader_gets_every_byte,
+    half_closed_peer_still_gets_its_reply,
+    reset_is_reported,
+    close_after_sends_delivers_the_last_bytes,
+    close_now_cancels_a_send,
+    thousands_of_connections,
+    stale_ids_touch_nobody,
+    pause_holds_bytes_back,
+    few_buffers_serve_everyone,
+    timeouts_are_kept,
+    waker_ends_a_wait,
+    drop_with_sends_in_flight,
+    owned_sends_answer_once,
+    stats_count_bytes,
+);

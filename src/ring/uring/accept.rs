@@ -8,11 +8,11 @@
 use super::conn::Conn;
 use super::token::{MAX_SLOTS, Token};
 use super::{Operation, Uring};
-use crate::ring::{ACCEPT_PAUSE, Event};
+use crate::ring::Event;
+use crate::ring::pause::AcceptPause;
 use io_uring::{opcode, squeue, types};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::time::{Duration, Instant};
 
 /// A listening socket. Never removed: its index is in the tokens.
 pub struct Listener {
@@ -20,14 +20,19 @@ pub struct Listener {
     socket: Option<OwnedFd>,
     number: u8,
     armed: bool,
-    paused_until: Option<Instant>,
+    pub pause: AcceptPause,
 }
 
 impl Uring {
     pub(super) fn add_listener(&mut self, socket: OwnedFd, number: u8) -> io::Result<()> {
         let index =
             u8::try_from(self.listeners.len()).map_err(|_| io::Error::other("at most 256 listeners"))?;
-        self.listeners.push(Listener { socket: Some(socket), number, armed: false, paused_until: None });
+        self.listeners.push(Listener {
+            socket: Some(socket),
+            number,
+            armed: false,
+            pause: AcceptPause::default(),
+        });
         self.operations.push_back(Operation::Accept(index));
         Ok(())
     }
@@ -52,7 +57,7 @@ impl Uring {
         // SAFETY: the entry names no memory.
         unsafe { self.kernel.push(&entry.user_data(Token::Accept(index).encode()))? };
         listener.armed = true;
-        listener.paused_until = None;
+        listener.pause.forget();
         self.in_kernel += 1;
         Ok(())
     }
@@ -60,7 +65,7 @@ impl Uring {
     /// Cancel, then close, in one batch: an armed accept would keep the closed socket listening.
     pub(super) fn queue_stop_accept(&mut self, index: u8) -> io::Result<()> {
         let listener = &mut self.listeners[usize::from(index)];
-        listener.paused_until = None;
+        listener.pause.forget();
         let armed = listener.armed;
         let Some(socket) = listener.socket.take() else { return Ok(()) };
         if armed {
@@ -97,36 +102,18 @@ impl Uring {
             }
             // EMFILE, ENFILE, ENOMEM, ENOBUFS, or unknown: at once it would fail again.
             _ => {
-                listener.paused_until = Some(Instant::now() + ACCEPT_PAUSE);
+                listener.pause.begin();
                 self.stats.accepts_paused += 1;
             }
         }
     }
 
-    /// A connection has closed: there is a descriptor to accept with.
-    pub(super) fn end_accept_pauses(&mut self) {
-        let now = self.listeners.iter().any(|listener| listener.paused_until.is_some()).then(Instant::now);
-        for listener in self.listeners.iter_mut().filter(|listener| listener.paused_until.is_some()) {
-            listener.paused_until = now;
-        }
-    }
-
     pub(super) fn resume_listeners(&mut self) {
-        for index in 0..self.listeners.len() {
-            if self.listeners[index].paused_until.is_some_and(|until| until <= Instant::now()) {
-                self.listeners[index].paused_until = None;
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            if listener.pause.take_if_over() {
                 self.operations.push_back(Operation::Accept(index as u8)); // `add_listener` bounds the index.
             }
         }
-    }
-
-    /// The wait, cut to the end of the earliest pause.
-    pub(super) fn until_listeners_resume(&self, timeout: Option<Duration>) -> Option<Duration> {
-        let Some(resume) = self.listeners.iter().filter_map(|listener| listener.paused_until).min() else {
-            return timeout;
-        };
-        let pause = resume.saturating_duration_since(Instant::now());
-        Some(timeout.map_or(pause, |timeout| timeout.min(pause)))
     }
 }
 

@@ -96,7 +96,7 @@ impl Uring {
             // The kernel has closed it; the number may be another connection's by now.
             let _ = conn.fd.into_raw_fd();
             self.events.push(Event::Closed { conn: id });
-            self.end_accept_pauses();
+            self.listeners.iter_mut().for_each(|listener| listener.pause.cut_short());
         }
     }
 

@@ -33,6 +33,7 @@ mod token;
 pub use start::StartError;
 
 use super::doorbell::Doorbell;
+use super::pause::until_resume;
 use super::slots::Slots;
 use super::spin::Spin;
 use super::{ConnId, Driver, DriverOptions, DriverStats, Event, Outgoing, RecvRef, Waker};
@@ -107,6 +108,16 @@ impl Uring {
             in_kernel: 0,
             stats: DriverStats::default(),
         })
+    }
+
+    /// The result of an operation that the ring's restrictions exclude.
+    #[cfg(test)]
+    pub(super) fn submit_forbidden_operation(&mut self) -> i32 {
+        let entry = opcode::Nop::new().build().user_data(Token::Ignored.encode());
+        // SAFETY: the entry names no memory.
+        unsafe { self.kernel.push(&entry).expect("a queue with room") };
+        self.kernel.enter(1, None).expect("a working ring");
+        self.kernel.reaped.pop().expect("one completion").result()
     }
 
     /// Queues what the worker and the last completions asked for.
@@ -260,7 +271,7 @@ impl Driver for Uring {
         self.buffers.release();
         self.queue_sends(outgoing)?;
         self.queue_operations()?;
-        let timeout = self.until_listeners_resume(timeout);
+        let timeout = until_resume(timeout, self.listeners.iter().map(|listener| &listener.pause));
         self.wait(timeout)?;
         self.handle_completions(outgoing);
         Ok(())
