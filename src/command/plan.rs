@@ -17,6 +17,7 @@ use crate::store::{Store, WriteError};
 pub const SYNTAX: &str = "ERR syntax error";
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
+const KEY_TOO_LONG: &str = "ERR key is longer than 65535 bytes, or than a quarter of a segment";
 pub const TOO_LARGE: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const NO_AUTH: &str = "NOAUTH Authentication required.";
@@ -140,6 +141,7 @@ pub fn wrong_arity(spec: &Spec) -> ErrorText {
 pub fn refused(error: WriteError) -> &'static str {
     match error {
         WriteError::TooLarge => TOO_LARGE,
+        WriteError::KeyTooLong => KEY_TOO_LONG,
         WriteError::OutOfMemory | WriteError::NeedsRoom => OUT_OF_MEMORY,
     }
 }

@@ -101,7 +101,7 @@ pub enum Eviction {
 
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// A power of two: four per worker.
+    /// Four per worker.
     pub partitions: usize,
     pub eviction: Eviction,
     pub max_value_size: usize,
@@ -156,7 +156,7 @@ impl Drop for PartitionGuard<'_> {
 impl Store {
     /// Errors: a limit too small for so many partitions, or a kernel that grants no addresses.
     pub fn new(config: StoreConfig, budget: Arc<Budget>) -> io::Result<Store> {
-        assert!(config.partitions.is_power_of_two());
+        assert!(config.partitions > 0);
         let share = budget.limit() / config.partitions;
         if share < 8 * MIN_SEGMENT {
             let least = config.partitions * 8 * MIN_SEGMENT;

@@ -4,8 +4,8 @@
 //! while they are held: no system call, no waiting for room (see [`with_room`]).
 
 use crate::command::Context;
-use crate::store::{Key, Partition, Store, WriteError};
-use parking_lot::MutexGuard;
+use crate::store::{Key, Partition, PartitionGuard, Store, WriteError};
+
 use smallvec::SmallVec;
 
 /// The hashed keys of one command, without allocating for the usual few.
@@ -20,7 +20,7 @@ const ROOM_ATTEMPTS: usize = 8;
 /// Locked partitions, in index order.
 pub struct LockedSet<'s> {
     store: &'s Store,
-    guards: SmallVec<[(usize, MutexGuard<'s, Partition>); 8]>,
+    guards: SmallVec<[(usize, PartitionGuard<'s>); 8]>,
 }
 
 impl<'s> LockedSet<'s> {

@@ -69,7 +69,7 @@ pub fn object(place: &mut Place<'_, '_>, scratch: &mut Scratch, field: ObjectFie
              between policies at runtime LRU and LFU data will take some time to adjust."
                 .into(),
         ),
-        ObjectField::IdleTime => Outcome::Int(i64::try_from(entry.age_ms / 1000).unwrap_or(i64::MAX)),
+        ObjectField::IdleTime => Outcome::Int(i64::try_from(entry.age_ms() / 1000).unwrap_or(i64::MAX)),
         ObjectField::RefCount => Outcome::Int(1),
     }
 }

@@ -10,12 +10,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub fn options() -> DriverOptions {
-    DriverOptions { sq_entries: 64, cq_entries: 512, recv_buffers: 16, recv_buffer_size: 4096, busy_poll_us: 0 }
+    DriverOptions {
+        sq_entries: 64,
+        cq_entries: 512,
+        recv_buffers: 16,
+        recv_buffer_size: 4096,
+        busy_poll_us: 0,
+    }
 }
 
 /// Bytes that tell where they belong: a cut, a repetition or a foreign byte shows.
 pub fn pattern(seed: usize, len: usize) -> Vec<u8> {
-    (0..len).map(|at| ((at ^ (at >> 8) ^ (at >> 16)).wrapping_mul(31) ^ seed.wrapping_mul(17)) as u8).collect()
+    (0..len)
+        .map(|at| ((at ^ (at >> 8) ^ (at >> 16)).wrapping_mul(31) ^ seed.wrapping_mul(17)) as u8)
+        .collect()
 }
 
 /// A client that writes all of `to_write`, reads until `expect` bytes are there, and checks them at the end.
@@ -129,7 +137,8 @@ pub fn half_closed_peer_still_gets_its_reply<B: Bed>() {
         let mut client = talk.check();
         assert_eq!(client.end(), None);
         server.close(bed.parts(), conn, false);
-        server.until(bed.parts(), |server, _| server.closed.contains(&conn) && client.end() == Some(End::Eof));
+        server
+            .until(bed.parts(), |server, _| server.closed.contains(&conn) && client.end() == Some(End::Eof));
     });
 }
 

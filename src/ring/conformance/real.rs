@@ -89,7 +89,8 @@ fn out_of_descriptors<B: Bed>() {
         clients.iter_mut().for_each(|client| assert_eq!(client.write(b"hello"), 5));
         let mut alive = 0;
         server.until(bed.parts(), |_, _| {
-            alive += clients.iter_mut().filter_map(|client| (client.read(5) == b"hello").then_some(())).count();
+            alive +=
+                clients.iter_mut().filter_map(|client| (client.read(5) == b"hello").then_some(())).count();
             alive == 7
         });
     });
@@ -308,7 +309,8 @@ fn unix_socket(mut driver: impl Driver) {
 #[test]
 fn several_listeners() {
     fn check(mut driver: impl Driver) {
-        let (one, two) = (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
+        let (one, two) =
+            (TcpListener::bind("127.0.0.1:0").unwrap(), TcpListener::bind("127.0.0.1:0").unwrap());
         let addresses = [one.local_addr().unwrap(), two.local_addr().unwrap()];
         driver.listen(one.into(), 10).unwrap();
         driver.listen(two.into(), 20).unwrap();
