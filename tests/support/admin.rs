@@ -41,7 +41,8 @@ impl Metrics {
         self.text.lines().filter(|l| !l.starts_with('#')).filter_map(move |line| {
             let (series, value) = line.rsplit_once(' ')?;
             let (metric, labels) = series.split_once('{').unwrap_or((series, ""));
-            (metric == name).then(|| (labels.trim_end_matches('}'), value.parse().expect("a sample is a number")))
+            (metric == name)
+                .then(|| (labels.trim_end_matches('}'), value.parse().expect("a sample is a number")))
         })
     }
 

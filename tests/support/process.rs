@@ -20,7 +20,8 @@ pub fn rss_bytes(pid: u32) -> u64 {
 pub fn cpu_ticks(pid: u32) -> u64 {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process lives");
     // The second field is the command's name in parentheses and may contain spaces: count from its end.
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("a name in parentheses").split_whitespace().collect();
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().expect("a name in parentheses").split_whitespace().collect();
     fields[11].parse::<u64>().expect("utime") + fields[12].parse::<u64>().expect("stime")
 }
 
@@ -57,7 +58,8 @@ pub struct Ports {
 
 impl Ports {
     pub fn reserve() -> Ports {
-        let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
+        let fd =
+            socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None).expect("a socket");
         setsockopt(&fd, sockopt::ReuseAddr, &true).expect("SO_REUSEADDR");
         setsockopt(&fd, sockopt::ReusePort, &true).expect("SO_REUSEPORT");
         bind(fd.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a free port");

@@ -1,11 +1,12 @@
 //! Starts and stops servers: ours in every setup, and the Valkey that the differential tests compare with.
 
 use super::{Conn, PATIENCE, Ports, rss_bytes, skip, wait_until};
+use io_uring::{cqueue, squeue};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// How the server talks to the kernel.
@@ -29,7 +30,13 @@ pub fn engine_available(engine: Engine) -> bool {
     let wanted = engine == Engine::IoUring;
     // The same flag pair as the server: kernels below 6.1 lack it and are served by epoll.
     let refused = wanted
-        .then(|| io_uring::IoUring::builder().setup_single_issuer().setup_defer_taskrun().build(8).err())
+        .then(|| {
+            io_uring::IoUring::<squeue::Entry, cqueue::Entry>::builder()
+                .setup_single_issuer()
+                .setup_defer_taskrun()
+                .build(8)
+                .err()
+        })
         .flatten();
     if let Some(error) = &refused {
         skip("KV_REQUIRE_IO_URING", &format!("io_uring is refused here: {error}"));
@@ -64,7 +71,8 @@ impl Server {
 
     /// As [`Server::start`], on a port that was reserved before.
     pub fn start_on(port: Ports, engine: Engine, threads: usize, options: &[&str]) -> Server {
-        let server = Server::spawn(Command::new(env!("CARGO_BIN_EXE_kv-server")), port, engine, threads, options);
+        let server =
+            Server::spawn(Command::new(env!("CARGO_BIN_EXE_kv-server")), port, engine, threads, options);
         server.ready()
     }
 
@@ -92,10 +100,11 @@ impl Server {
     }
 
     /// Starts a Valkey that keeps nothing on disk.
-    pub fn start_valkey(binary: &PathBuf, options: &[&str]) -> Server {
+    pub fn start_valkey(binary: &Path, options: &[&str]) -> Server {
         let port = Ports::reserve();
         let number = port.port.to_string();
-        let mut arguments = vec!["--port", &number, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
+        let mut arguments =
+            vec!["--port", &number, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
         arguments.extend(options);
         Server::launch(Command::new(binary), &arguments, port, Ports::reserve()).ready()
     }

@@ -213,9 +213,13 @@ impl Conn {
         match result {
             Ok(0) => Err(WireError::Closed),
             Ok(_) => Ok(()),
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(WireError::TimedOut),
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(WireError::TimedOut)
+            }
             // A reset is a close: what the server had not read of ours makes the kernel say so.
-            Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Err(WireError::Closed),
+            Err(e) if matches!(e.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => {
+                Err(WireError::Closed)
+            }
             Err(e) => panic!("cannot receive: {e}"),
         }
     }
@@ -234,16 +238,15 @@ fn parse(bytes: &[u8]) -> Parsed {
     let Some(end) = bytes.windows(2).position(|w| w == b"\r\n") else {
         return Parsed::Short(1);
     };
-    let Ok(head) = std::str::from_utf8(&bytes[1..end.max(1)]) else {
-        return Parsed::Garbage;
-    };
+    // An error may quote binary arguments; who compares bytes has them raw.
+    let head = String::from_utf8_lossy(&bytes[1..end.max(1)]);
     let after = end + 2;
     let number = head.parse::<i64>();
     let done = |value| Parsed::Reply(value, after);
     match (bytes[0], number) {
-        (b'+', _) => done(Value::Simple(head.to_owned())),
-        (b'-', _) => done(Value::Error(head.to_owned())),
-        (b',' | b'(', _) => done(Value::Number(head.to_owned())),
+        (b'+', _) => done(Value::Simple(head.into_owned())),
+        (b'-', _) => done(Value::Error(head.into_owned())),
+        (b',' | b'(', _) => done(Value::Number(head.into_owned())),
         (b'#', _) => done(Value::Bool(head == "t")),
         (b'_', _) | (b'$' | b'*', Ok(-1)) => done(Value::Nil),
         (b':', Ok(n)) => done(Value::Int(n)),
