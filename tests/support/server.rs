@@ -53,6 +53,11 @@ pub fn valkey_binary() -> Option<PathBuf> {
     path
 }
 
+/// Our server: the one that cargo has just built, or another build of it that `KV_SERVER_BINARY` names.
+fn server_binary() -> PathBuf {
+    std::env::var_os("KV_SERVER_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_kv-server").into(), PathBuf::from)
+}
+
 /// A running server. Ends with this value, by its own process id.
 #[derive(Debug)]
 pub struct Server {
@@ -71,8 +76,7 @@ impl Server {
 
     /// As [`Server::start`], on a port that was reserved before.
     pub fn start_on(port: Ports, engine: Engine, threads: usize, options: &[&str]) -> Server {
-        let server =
-            Server::spawn(Command::new(env!("CARGO_BIN_EXE_kv-server")), port, engine, threads, options);
+        let server = Server::spawn(Command::new(server_binary()), port, engine, threads, options);
         server.ready()
     }
 
@@ -80,7 +84,7 @@ impl Server {
     pub fn start_under(prefix: &str, engine: Engine, threads: usize, options: &[&str]) -> Server {
         let mut shell = Command::new("sh");
         // `exec` keeps the process id: what we kill and look at is the server, not the shell.
-        shell.args(["-c", &format!("{prefix}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_kv-server")]);
+        shell.args(["-c", &format!("{prefix}; exec \"$0\" \"$@\"")]).arg(server_binary());
         Server::spawn(shell, Ports::reserve(), engine, threads, options).ready()
     }
 
