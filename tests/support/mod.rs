@@ -12,13 +12,13 @@ mod wire;
 
 pub use admin::{Metrics, http_get};
 pub use process::{Ports, cpu_ticks, open_files, raise_file_limit, rss_bytes, wait_until};
-pub use server::{Engine, Server, engine_available, valkey_binary};
+pub use server::{Engine, Server, engine_available, server_binary, valkey_binary};
 pub use wire::{Conn, Value, WireError, bulk, encode, resp};
 
 use std::time::Duration;
 
 /// How long anything may take before a test gives up. Far beyond what a healthy server needs, even on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Defines each named `fn name(server: Server-making closure)` as four tests: both engines, one and two threads.
 ///

@@ -54,7 +54,7 @@ pub fn valkey_binary() -> Option<PathBuf> {
 }
 
 /// Our server: the one that cargo has just built, or another build of it that `KV_SERVER_BINARY` names.
-fn server_binary() -> PathBuf {
+pub fn server_binary() -> PathBuf {
     std::env::var_os("KV_SERVER_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_kv-server").into(), PathBuf::from)
 }
 
