@@ -5,8 +5,13 @@
 //! `ring` moves bytes and tokens and knows nothing of keys. `control` talks to workers by messages and counters only.
 
 pub mod command;
+pub mod config;
 pub mod conn;
+pub mod limits;
 pub mod proto;
 pub mod ring;
+pub mod server;
 pub mod stats;
 pub mod store;
+pub mod sys;
+pub mod worker;

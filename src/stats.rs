@@ -18,6 +18,14 @@ macro_rules! worker_stats {
                 WorkerStats { calls: (0..commands).map(|_| AtomicU64::new(0)).collect(), ..WorkerStats::default() }
             }
 
+            /// Called by the owning worker only, once per turn.
+            pub fn publish(&self, now: &StatsSnapshot, calls: &[u64]) {
+                $(self.$name.store(now.$name, Relaxed);)*
+                for (published, calls) in self.calls.iter().zip(calls) {
+                    published.store(*calls, Relaxed);
+                }
+            }
+
             pub fn snapshot(&self) -> StatsSnapshot {
                 StatsSnapshot {
                     $($name: self.$name.load(Relaxed),)*

@@ -1,5 +1,9 @@
 //! What commands ask of the server around them. Commands are pure: clocks, sockets and other workers are behind this trait.
 
+/// The Redis version that INFO and HELLO report. Clients switch features on by it; redis-py asks for at least this one before it
+/// caches on its own side.
+pub const REDIS_VERSION: &str = "7.4.0";
+
 /// CLIENT PAUSE: which commands wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseMode {
@@ -20,6 +24,81 @@ pub struct ClientFilter {
     pub max_age_s: Option<u64>,
     /// Spare the caller's own connection.
     pub skip_id: Option<u64>,
+    /// Further conditions, all of which must hold.
+    pub also: Vec<ClientCondition>,
+}
+
+/// A condition on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCondition {
+    Id(Vec<u64>),
+    Addr(String),
+    Laddr(String),
+    /// The address without its port.
+    Ip(String),
+    User(String),
+    Class(String),
+    Name(String),
+    LibName(String),
+    LibVersion(String),
+    Db(u8),
+    /// All of these letters.
+    Flags(String),
+    /// Seconds since its last request, at least.
+    IdleS(u64),
+    Not(Box<ClientCondition>),
+}
+
+/// What filters look at.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientView<'a> {
+    pub id: u64,
+    /// "ip:port", as CLIENT LIST shows it.
+    pub addr: &'a str,
+    pub laddr: &'a str,
+    pub name: &'a str,
+    pub lib_name: &'a str,
+    pub lib_version: &'a str,
+    /// Redis's letters, "N" if there is nothing special.
+    pub flags: &'a str,
+    pub db: u8,
+    pub age_s: u64,
+    pub idle_s: u64,
+}
+
+impl ClientFilter {
+    /// Whether a connection passes all that was asked for.
+    pub fn accepts(&self, client: &ClientView<'_>) -> bool {
+        // There is one user and one class of client here.
+        (self.ids.is_empty() || self.ids.contains(&client.id))
+            && self.addr.as_ref().is_none_or(|addr| addr == client.addr)
+            && self.laddr.as_ref().is_none_or(|laddr| laddr == client.laddr)
+            && self.user.as_ref().is_none_or(|user| user == "default")
+            && self.class.as_ref().is_none_or(|class| class == "normal")
+            && self.max_age_s.is_none_or(|age_s| client.age_s >= age_s)
+            && self.skip_id != Some(client.id)
+            && self.also.iter().all(|condition| condition.holds(client))
+    }
+}
+
+impl ClientCondition {
+    fn holds(&self, client: &ClientView<'_>) -> bool {
+        match self {
+            ClientCondition::Id(ids) => ids.contains(&client.id),
+            ClientCondition::Addr(addr) => addr == client.addr,
+            ClientCondition::Laddr(laddr) => laddr == client.laddr,
+            ClientCondition::Ip(ip) => client.addr.rsplit_once(':').is_some_and(|(own, _)| own == ip),
+            ClientCondition::User(user) => user == "default",
+            ClientCondition::Class(class) => class == "normal",
+            ClientCondition::Name(name) => name == client.name,
+            ClientCondition::LibName(name) => name == client.lib_name,
+            ClientCondition::LibVersion(version) => version == client.lib_version,
+            ClientCondition::Db(db) => *db == client.db,
+            ClientCondition::Flags(flags) => flags.chars().all(|flag| client.flags.contains(flag)),
+            ClientCondition::IdleS(idle_s) => client.idle_s >= *idle_s,
+            ClientCondition::Not(condition) => !condition.holds(client),
+        }
+    }
 }
 
 /// The server, as commands see it. Implemented by `server::Shared`; tests bring their own.
@@ -54,7 +133,8 @@ pub trait Host {
     /// Whether clients must authenticate.
     fn password_required(&self) -> bool;
 
-    /// Checks a user name (`default` when none is given) and password in constant time.
+    /// Checks a user name (`default` when none is given) and password in constant time. Without a password set, any will do for
+    /// `default`.
     fn authenticate(&self, user: &[u8], password: &[u8]) -> bool;
 
     /// Unix time in microseconds, read now (TIME).

@@ -4,15 +4,37 @@
 //! ([`Plan::Keyed`]); some are answered at once ([`Plan::Reply`]); the rest are barriers ([`Plan::Barrier`]): everything that
 //! came before them on their connection is done before they start, and what comes after waits.
 
-mod host;
+//!
+//! ```text
+//! args ─► plan: table row, arity, arguments ─┬► Keyed ──► (batch by partition) ──► execute ──► Outcome
+//!                                            ├► Reply
+//!                                            └► Barrier ► (alone, in its turn) ──► run ──────► bytes
+//! ```
 
-pub use host::{ClientFilter, Host, PauseMode};
+pub mod barrier;
+mod execute;
+pub mod glob;
+mod host;
+mod long_double;
+pub mod number;
+mod ops;
+mod plan;
+pub mod table;
+#[cfg(test)]
+pub mod testing;
+
+pub use execute::execute;
+pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
+pub use ops::{Op, Payload};
+pub use plan::{integer, payload, plan, refused, wrong_arity};
+pub use table::{COMMANDS, ErrorText, Spec};
 
 use crate::conn::Session;
-use crate::proto::ReplyBuf;
-use crate::proto::{Outcome, Scratch};
-use crate::store::{Key, Partition, Store};
+use crate::proto::resp::Writer;
+use crate::proto::{Outcome, ReplyBuf};
+use crate::store::{Key, Store};
 use bumpalo::Bump;
+use table::BarrierFn;
 
 /// Plain counters of one worker.
 #[derive(Clone, Debug, Default)]
@@ -33,14 +55,17 @@ pub struct Request<'a> {
     pub op: Op<'a>,
     /// RESP3 rather than RESP2: decides the form of `Outcome::Encoded`.
     pub resp3: bool,
+    /// CLIENT NO-TOUCH: reading does not count as use.
+    pub no_touch: bool,
     pub outcome: Outcome,
 }
 
-/// What to do to a key. (Widened in ops.rs.)
-#[derive(Clone, Debug)]
-pub enum Op<'a> {
-    Get,
-    Set { value: crate::store::Value<'a>, expiry: crate::store::Expiry },
+impl Request<'_> {
+    /// A request that is answered before it reached the store; it keeps its place among the replies.
+    pub fn answered(outcome: Outcome, resp3: bool) -> Self {
+        let key = Key { hash: 0, db: 0, bytes: &[] };
+        Request { key, op: Op::Get, resp3, no_touch: false, outcome }
+    }
 }
 
 /// What a request turned out to be.
@@ -57,8 +82,9 @@ pub enum Plan<'a> {
 /// A command that is not a single-key one: several keys, the keyspace, the server, or the connection's own state.
 #[derive(Clone, Copy, Debug)]
 pub struct Barrier<'a> {
-    /// Index into the command table.
-    pub command: u16,
+    pub run: BarrierFn,
+    /// Its row of the table, or of its container's subcommands.
+    pub spec: &'static Spec,
     pub args: &'a [&'a [u8]],
 }
 
@@ -89,31 +115,11 @@ pub enum Flow {
     Close,
 }
 
-/// Looks a request's command up, checks its arguments and access, hashes its key. `args[0]` is the command's name.
-pub fn plan<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>, stats: &mut CommandStats) -> Plan<'a> {
-    let _ = (args, ctx, stats);
-    Plan::Reply(Outcome::Pong)
-}
-
-/// Executes the requests `order[..]` of one partition, in that order, under its lock: prefetches their buckets, then their items,
-/// then runs them, leaving an [`Outcome`] in each. Returns how many are done: fewer than given when one met
-/// [`crate::store::WriteError::NeedsRoom`]; the caller then unlocks, makes room and goes on from there, with `last_try` set when it
-/// will not try again (the request then fails with the OOM error).
-pub fn execute(
-    partition: &mut Partition,
-    requests: &mut [Request<'_>],
-    order: &[u32],
-    scratch: &mut Scratch,
-    stats: &mut CommandStats,
-    now_ms: u64,
-    last_try: bool,
-) -> usize {
-    let _ = (partition, requests, scratch, stats, now_ms, last_try);
-    order.len()
-}
-
 /// Runs a barrier and appends its whole reply, encoded for the session's protocol version.
 pub fn run(barrier: &Barrier<'_>, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow {
-    let _ = (barrier, ctx, out);
-    Flow::Continue
+    let start = out.bytes.len();
+    let resp3 = ctx.session.resp3;
+    let flow = (barrier.run)(barrier.args, ctx, &mut Writer::new(out, resp3));
+    ctx.stats.errors += u64::from(out.bytes.get(start) == Some(&b'-'));
+    flow
 }

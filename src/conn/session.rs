@@ -7,6 +7,8 @@ pub enum ReplyMode {
     Off,
     /// The next command's reply is suppressed.
     SkipNext,
+    /// This command's reply is suppressed.
+    SkipThis,
 }
 
 /// Per-connection state of the RESP protocol; RESET restores the defaults.
@@ -47,5 +49,24 @@ impl Session {
     /// RESET: as after connecting.
     pub fn reset(&mut self, authenticated: bool) {
         *self = Session::new(self.id, authenticated);
+    }
+
+    /// To be called before each command of the connection.
+    pub fn command_begins(&mut self) {
+        if self.reply_mode == ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::SkipThis;
+        }
+    }
+
+    /// To be called when it has run: whether its reply is to be dropped. (CLIENT REPLY itself writes nothing that would have to be.)
+    pub fn command_ends(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On | ReplyMode::SkipNext => false,
+            ReplyMode::Off => true,
+            ReplyMode::SkipThis => {
+                self.reply_mode = ReplyMode::On;
+                true
+            }
+        }
     }
 }

@@ -3,8 +3,11 @@
 //! A parser takes the received bytes and says what it found and how much of them that was; it never copies what it can
 //! borrow. An encoder appends one outcome to the turn's [`ReplyBuf`].
 
+pub mod detect;
+pub mod json;
 mod outcome;
 pub mod reply;
+pub mod resp;
 
 pub use outcome::{Outcome, Scratch, Span};
 pub use reply::ReplyBuf;
@@ -25,8 +28,10 @@ pub struct ParseLimits {
     pub max_request: usize,
     /// Most arguments in one request.
     pub max_args: usize,
-    /// Longest inline command line, bytes.
+    /// Longest inline command line, bytes; also the longest line that announces a length.
     pub max_inline: usize,
+    /// Whether the client may send as much as the above. Before it has authenticated, Redis's far smaller bounds hold.
+    pub authenticated: bool,
 }
 
 /// What a parser found at the start of the bytes that it was given.
@@ -36,8 +41,10 @@ pub enum Parsed {
     Request { consumed: usize },
     /// Nothing to execute in `consumed` bytes (a blank line, `*0`): go on after them.
     Skip { consumed: usize },
+    /// A request in `consumed` bytes that means nothing: answer this error in its place and go on after it.
+    Malformed { consumed: usize, error: &'static str },
     /// Not whole yet. `need` is the least total length worth parsing again (0 if unknown): room to reserve, and a reason to wait.
     Incomplete { need: usize },
-    /// Framing is lost: send this reply, already encoded for the wire, then close.
+    /// Framing is lost: send this reply, already encoded for the wire, then close. An empty one: close without a word.
     Fatal { reply: Vec<u8> },
 }

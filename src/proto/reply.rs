@@ -6,6 +6,13 @@ use bytes::Bytes;
 /// Measured in DESIGN.md section 2: an iovec into the store wins from 16 KiB on.
 pub const PIN_THRESHOLD: usize = 16 << 10;
 
+/// A position in a [`ReplyBuf`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub bytes: usize,
+    pub pins: usize,
+}
+
 /// Replies in the order in which they leave. `pins` are inserted at their position in `bytes`, in ascending order.
 #[derive(Debug, Default)]
 pub struct ReplyBuf {
@@ -27,6 +34,22 @@ impl ReplyBuf {
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.pins.clear();
+    }
+
+    /// The present end, for [`ReplyBuf::truncate`] and [`ReplyBuf::len_since`].
+    pub fn mark(&self) -> Mark {
+        Mark { bytes: self.bytes.len(), pins: self.pins.len() }
+    }
+
+    /// Takes back what was put since the mark.
+    pub fn truncate(&mut self, to: Mark) {
+        self.bytes.truncate(to.bytes);
+        self.pins.truncate(to.pins);
+    }
+
+    /// Bytes put since the mark, pinned values included.
+    pub fn len_since(&self, mark: Mark) -> usize {
+        self.bytes.len() - mark.bytes + self.pins[mark.pins..].iter().map(|(_, pin)| pin.len()).sum::<usize>()
     }
 
     /// Bytes of everything in here, pinned values included.

@@ -1,20 +1,52 @@
 //! The store: partitions of the keyspace, each a log of segments with an index over it.
 //!
+//! ```text
+//!  Store ── hash's top bits ──► partition 0 … n-1, each behind its lock
+//!                                 Partition   what commands ask for          partition.rs  scan.rs
+//!                                   index     hash → offset                  index.rs
+//!                                   log       order and life of segments     log.rs
+//!                                   arena     the bytes (unsafe lives here)  arena.rs  item.rs
+//!                                   policy    who has to go                  eviction.rs
+//!                                   sweep     who has expired                maintenance.rs
+//!  Budget ◄── all of them count what they hold ──┘    large values: large.rs
+//! ```
+//!
 //! Nothing here knows of sockets, protocols or clocks: `now_ms` (Unix milliseconds) is always a parameter. A partition is
-//! reached through [`Store::lock`]; nothing slow happens while it is held.
+//! reached through [`Store::lock`]; nothing slow happens while it is held: memory goes back to the kernel when the guard has
+//! let go, and is faulted in ahead by [`Store::prefault_step`], which takes no partition's lock.
 
+mod arena;
 pub mod budget;
+mod eviction;
+mod index;
+mod item;
+mod large;
+mod log;
+mod maintenance;
 mod partition;
+mod scan;
 
 pub use budget::Budget;
 pub use partition::{Entry, Partition, PartitionStats};
 
+use arena::{Arena, HUGE_PAGE, Shared, Table, TableShared};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
+use partition::{Graveyard, Limits};
+use std::io;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 /// Numbered databases (Redis's SELECT). A key in database 0 costs nothing for it, in another at most one byte.
 pub const DATABASES: u8 = 16;
+
+/// Segments that a partition's share of the limit is cut into, at least.
+const SEGMENTS_PER_SHARE: usize = 64;
+const MIN_SEGMENT: usize = 32 << 10;
+/// How far the limit may be raised at run time, as a multiple of the one at start (addresses are reserved for it).
+const GROWTH: usize = 64;
+/// The most that a 16-bit key length holds.
+const MAX_KEY_LEN: usize = 0xffff;
 
 /// A key with its hash, computed once per request by [`Store::key`].
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +86,9 @@ pub enum WriteError {
     /// Larger than `max_value_size`.
     #[error("value too large")]
     TooLarge,
+    /// Longer than [`Store::max_key_len`].
+    #[error("key too long")]
+    KeyTooLong,
 }
 
 /// `--eviction`.
@@ -66,7 +101,7 @@ pub enum Eviction {
 
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// A power of two: four per worker.
+    /// Four per worker.
     pub partitions: usize,
     pub eviction: Eviction,
     pub max_value_size: usize,
@@ -79,23 +114,86 @@ pub struct StoreConfig {
 /// All partitions of one server.
 pub struct Store {
     partitions: Box<[Mutex<Partition>]>,
+    /// What [`Store::prefault_step`] works on without the partitions' locks.
+    shared: Box<[(Arc<Shared>, [Arc<TableShared>; 2])]>,
     hasher: ahash::RandomState,
     budget: Arc<Budget>,
     config: StoreConfig,
+    limits: Limits,
+}
+
+/// A locked partition. What was removed under the lock is freed after it.
+pub struct PartitionGuard<'a> {
+    // In this order: unlocked first, then freed.
+    partition: MutexGuard<'a, Partition>,
+    graveyard: Graveyard,
+}
+
+impl Deref for PartitionGuard<'_> {
+    type Target = Partition;
+    #[inline]
+    fn deref(&self) -> &Partition {
+        &self.partition
+    }
+}
+
+impl DerefMut for PartitionGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Partition {
+        &mut self.partition
+    }
+}
+
+impl Drop for PartitionGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.partition.graveyard.is_empty() {
+            self.graveyard = self.partition.take_graveyard();
+        }
+    }
 }
 
 impl Store {
-    pub fn new(config: StoreConfig, budget: Arc<Budget>) -> std::io::Result<Store> {
-        assert!(config.partitions.is_power_of_two());
+    /// Errors: a limit too small for so many partitions, or a kernel that grants no addresses.
+    pub fn new(config: StoreConfig, budget: Arc<Budget>) -> io::Result<Store> {
+        assert!(config.partitions > 0);
+        let share = budget.limit() / config.partitions;
+        if share < 8 * MIN_SEGMENT {
+            let least = config.partitions * 8 * MIN_SEGMENT;
+            let text =
+                format!("{} partitions need a memory limit of {least} bytes at least", config.partitions);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+        }
+        // The largest power of two that cuts the share finely enough; a huge page where there is memory for it.
+        let wanted = share / SEGMENTS_PER_SHARE;
+        let segment_size = (1 << wanted.max(1).ilog2()).clamp(MIN_SEGMENT, HUGE_PAGE);
+        let limits = Limits {
+            partitions: config.partitions,
+            // A quarter of a segment at most, so that a segment's tail is never much of it.
+            large_threshold: (segment_size / 4).min(128 << 10),
+            max_key_len: (segment_size / 4).min(MAX_KEY_LEN),
+            max_value_size: config.max_value_size,
+            keep_memory: config.prefault,
+        };
         let [a, b, c, d] = config.seeds;
-        let partitions = (0..config.partitions).map(|_| Mutex::new(Partition::new())).collect();
-        Ok(Store { partitions, hasher: ahash::RandomState::with_seeds(a, b, c, d), budget, config })
+        let hasher = ahash::RandomState::with_seeds(a, b, c, d);
+        let mut partitions = Vec::with_capacity(config.partitions);
+        for _ in 0..config.partitions {
+            partitions.push(new_partition(share, segment_size, &config, &hasher, &budget, limits)?);
+        }
+        let shared = partitions.iter().map(Partition::shared).collect();
+        let partitions = partitions.into_iter().map(Mutex::new).collect();
+        let store = Store { partitions, shared, hasher, budget, config, limits };
+        if store.config.prefault {
+            store.prefault_all();
+        }
+        Ok(store)
     }
 
     /// Hashes a key. The hash does not depend on the database: a key's partition is the same in all of them.
     #[inline]
     pub fn key<'a>(&self, db: u8, bytes: &'a [u8]) -> Key<'a> {
-        Key { hash: self.hasher.hash_one(bytes), db, bytes }
+        Key { hash: hash_key(&self.hasher, bytes), db, bytes }
     }
 
     /// The partition of a hash: its top bits (the index uses the others).
@@ -110,8 +208,9 @@ impl Store {
 
     /// Locks a partition: spins briefly, then parks. To hold several, lock them in index order.
     #[inline]
-    pub fn lock(&self, partition: usize) -> MutexGuard<'_, Partition> {
-        self.partitions[partition].lock()
+    pub fn lock(&self, partition: usize) -> PartitionGuard<'_> {
+        let partition = self.partitions[partition].lock();
+        PartitionGuard { partition, graveyard: Graveyard::default() }
     }
 
     pub fn budget(&self) -> &Arc<Budget> {
@@ -124,16 +223,102 @@ impl Store {
 
     /// Values longer than this are written as [`Value::Large`].
     pub fn large_threshold(&self) -> usize {
-        128 << 10
+        self.limits.large_threshold
+    }
+
+    /// The longest key in bytes: 65,535, or a quarter of a segment where memory is very small.
+    pub fn max_key_len(&self) -> usize {
+        self.limits.max_key_len
     }
 
     /// Copies a large value into memory of its own, making room for it first. Call without holding any partition.
     pub fn large_value(&self, bytes: &[u8]) -> Result<Bytes, WriteError> {
-        Ok(Bytes::copy_from_slice(bytes))
+        if bytes.len() > self.config.max_value_size {
+            return Err(WriteError::TooLarge);
+        }
+        loop {
+            match large::LargeMemory::copy_of(bytes, &self.budget) {
+                Err(WriteError::NeedsRoom) => self.make_room(bytes.len())?,
+                result => return result,
+            }
+        }
     }
 
-    /// Evicts from whichever partitions hold most until `bytes` fit into the budget, locking one at a time.
-    pub fn make_room(&self, _bytes: usize) -> Result<(), WriteError> {
+    /// Evicts from whichever partitions hold most until `bytes` fit into the budget, locking one at a time. Call without
+    /// holding any partition.
+    pub fn make_room(&self, bytes: usize) -> Result<(), WriteError> {
+        // The index may be about to grow, and writers take whole segments: ask for a little more than was asked for.
+        let segment = self.shared[0].0.segment_size();
+        let wanted = bytes.next_multiple_of(4096).max(segment) + (64 << 10);
+        if wanted > self.budget.limit() / 2 {
+            return Err(WriteError::OutOfMemory);
+        }
+        let mut exhausted = 0;
+        while self.budget.room() < wanted {
+            if self.shared.iter().any(|(arena, _)| arena.return_ready()) {
+                continue;
+            }
+            // The fullest first; one that has nothing to give hands over to the next.
+            let mut order: Vec<usize> = (0..self.partitions.len()).collect();
+            order.sort_by_key(|p| std::cmp::Reverse(self.held_by(*p)));
+            if self.lock(order[exhausted]).shed() {
+                exhausted = 0;
+            } else {
+                exhausted += 1;
+                if exhausted == order.len() {
+                    return Err(WriteError::OutOfMemory);
+                }
+            }
+        }
         Ok(())
     }
+
+    fn held_by(&self, partition: usize) -> usize {
+        let large = self.partitions[partition].lock().large_total();
+        large + self.shared[partition].0.held_bytes()
+    }
+
+    /// One step of preparing memory ahead of its use: faults in a segment or a chunk of an index where a partition is about to
+    /// need one, at most 2 MiB. For the control thread, every few milliseconds, again at once while it returns true.
+    pub fn prefault_step(&self) -> bool {
+        if self.budget.excess() > 0 {
+            return self.shared.iter().any(|(arena, _)| arena.return_ready());
+        }
+        let mut done = false;
+        for (arena, tables) in &self.shared {
+            done |= arena.prefault_step();
+            done |= tables.iter().filter(|table| table.prefault_step()).count() > 0;
+        }
+        done
+    }
+
+    /// Touches the memory of the segments to come; an eighth is left for indexes and large values.
+    fn prefault_all(&self) {
+        let leave = self.budget.limit() / 8;
+        while self.budget.room() > leave && self.shared.iter().all(|(arena, _)| arena.prefault()) {}
+    }
+}
+
+#[inline]
+fn hash_key(hasher: &ahash::RandomState, bytes: &[u8]) -> u64 {
+    hasher.hash_one(bytes)
+}
+
+fn new_partition(
+    share: usize,
+    segment_size: usize,
+    config: &StoreConfig,
+    hasher: &ahash::RandomState,
+    budget: &Arc<Budget>,
+    limits: Limits,
+) -> io::Result<Partition> {
+    let segments = (share / segment_size * GROWTH).min((8 << 32) / segment_size).min(1 << 14);
+    let arena = Arena::new(segment_size, segments, budget.clone())?;
+    let huge = segment_size >= HUGE_PAGE;
+    // The smallest items take 16 bytes, and their index entries nine.
+    let index = segments * segment_size * 2 / 3;
+    let primary = Table::new(index, huge, budget.clone())?;
+    let overflow = Table::new(index / 2, huge, budget.clone())?;
+    Partition::new(arena, [primary, overflow], config.eviction, hasher.clone(), budget.clone(), limits)
+        .ok_or_else(|| io::Error::other("no memory for an empty index"))
 }

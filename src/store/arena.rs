@@ -1,0 +1,648 @@
+//! The memory of a partition, and the store's only unsafe code.
+//!
+//! ```text
+//!  Arena: one reserved stretch of addresses, cut into segments of equal size (a power of two)
+//!  ┌─────────┬─────────┬─────────┬─────────┬──────────────────────────────────────────┐
+//!  │ held    │ held    │ ready   │ returned│  never touched: PROT_NONE, no memory      │
+//!  └─────────┴─────────┴─────────┴─────────┴──────────────────────────────────────────┘
+//!                                          ▲ fresh
+//! ```
+//!
+//! A segment is *held* by the partition, *ready* (committed and faulted in ahead by [`Shared::prefault_step`], waiting to
+//! be held) or *returned* (its memory is back with the kernel). Held and ready segments are counted in the budget.
+//! Reserving with PROT_NONE costs nothing even where the kernel refuses to overcommit; segments become writable one by one.
+//!
+//! Invariants, on which the safety of this file rests:
+//! * [`Arena`] is the one handle that writes, it is not `Clone`, and writing takes `&mut`: readers that borrow from it are
+//!   excluded by the borrow checker.
+//! * A [`Pin`] reads without that borrow. It counts itself at its segment and notes how far its range reaches; below that
+//!   mark nothing is lent for writing while the count is above zero ([`Arena::bytes_mut`] asserts it). Item headers, which lie
+//!   outside every pinned range (only values are pinned), go through [`Arena::set_byte`].
+//! * The mapping lives in an `Arc` that every pin owns too.
+
+#![allow(unsafe_code, reason = "maps memory from the kernel and hands out ranges of it")]
+
+use super::Budget;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use std::io;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+/// A huge page on every architecture that we run on.
+pub(super) const HUGE_PAGE: usize = 2 << 20;
+const PAGE: usize = 4096;
+
+/// Reserved or anonymous address space, unmapped on drop.
+struct Mapping {
+    raw: NonNull<u8>,
+    raw_len: usize,
+    base: NonNull<u8>,
+    len: usize,
+}
+
+// SAFETY: a Mapping is plain memory of the process, owned until drop; access rules are those of its owners.
+unsafe impl Send for Mapping {}
+// SAFETY: as above; `&Mapping` alone gives no access to the bytes outside this file.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Addresses without memory, aligned to huge pages.
+    fn reserve(len: usize) -> io::Result<Mapping> {
+        let raw_len = len + HUGE_PAGE;
+        let raw = map(raw_len, libc::PROT_NONE, libc::MAP_NORESERVE)?;
+        let skip = raw.as_ptr().align_offset(HUGE_PAGE);
+        // SAFETY: skip < HUGE_PAGE, and the mapping just made is HUGE_PAGE longer than len.
+        let base = unsafe { raw.add(skip) };
+        Ok(Mapping { raw, raw_len, base, len })
+    }
+
+    /// Readable and writable zeroes, faulted in at once.
+    fn populated(len: usize) -> io::Result<Mapping> {
+        let raw_len = len.next_multiple_of(PAGE);
+        let raw = map(raw_len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_POPULATE)?;
+        Ok(Mapping { raw, raw_len, base: raw, len })
+    }
+
+    fn pointer(&self, at: usize, len: usize) -> NonNull<u8> {
+        assert!(len <= self.len && at <= self.len - len, "range outside of the mapping");
+        // SAFETY: the assertion keeps the range inside this mapping, which lives as long as self.
+        unsafe { self.base.add(at) }
+    }
+
+    fn make_writable(&self, at: usize, len: usize) -> io::Result<()> {
+        let start = self.pointer(at, len);
+        // SAFETY: the range is inside our own mapping; giving it more rights invalidates nobody's view of it.
+        check(unsafe { libc::mprotect(start.as_ptr().cast(), len, libc::PROT_READ | libc::PROT_WRITE) })
+    }
+
+    /// Advice that keeps the contents (huge pages on or off, populate). Refusal is harmless: memory then comes at first touch.
+    fn advise(&self, at: usize, len: usize, advice: libc::c_int) {
+        let start = self.pointer(at, len);
+        // SAFETY: inside our own mapping, and none of the advices passed here changes contents.
+        unsafe { libc::madvise(start.as_ptr().cast(), len, advice) };
+    }
+
+    /// Gives the memory of a range back; it reads as zero afterwards. The caller sees to it that nobody reads it.
+    fn discard(&self, at: usize, len: usize) {
+        let start = self.pointer(at, len);
+        // SAFETY: inside our own mapping; callers hold the range exclusively (returned segment, unused table tail).
+        unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) };
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: owned by self alone, and nothing borrowed from it outlives self.
+        let result = unsafe { libc::munmap(self.raw.as_ptr().cast(), self.raw_len) };
+        if result != 0 {
+            // Unmapping from the middle of a merged area can fail at vm.max_map_count: then only addresses leak.
+            // SAFETY: still ours, since the unmapping failed.
+            unsafe { libc::madvise(self.raw.as_ptr().cast(), self.raw_len, libc::MADV_DONTNEED) };
+        }
+    }
+}
+
+fn map(len: usize, protection: libc::c_int, flags: libc::c_int) -> io::Result<NonNull<u8>> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
+    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
+    let address = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mmap returned address zero"))
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Reserves `len` bytes, or as much of it as a limit on addresses (`ulimit -v`) allows, but at least `least`.
+fn reserve_up_to(mut len: usize, least: usize) -> io::Result<Mapping> {
+    loop {
+        match Mapping::reserve(len) {
+            Err(_) if len / 2 >= least => len = (len / 2).next_multiple_of(HUGE_PAGE),
+            result => return result,
+        }
+    }
+}
+
+/// Where an item begins, in units of 8 bytes from the start of its arena: 32 bits reach 32 GiB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Offset(pub u32);
+
+impl Offset {
+    /// In bytes.
+    #[inline]
+    pub fn at(self) -> usize {
+        self.0 as usize * 8
+    }
+
+    #[inline]
+    pub fn from_at(at: usize) -> Offset {
+        debug_assert!(at.is_multiple_of(8));
+        Offset(u32::try_from(at / 8).expect("the arena is at most 32 GiB long"))
+    }
+}
+
+/// What pins, the control thread and the partition share.
+pub(super) struct Shared {
+    mapping: Mapping,
+    segment_shift: u32,
+    pins: Box<[PinCount]>,
+    backing: Mutex<Backing>,
+    budget: Arc<Budget>,
+    /// How many ready segments the partition would like to have ahead of it.
+    ready_wanted: AtomicUsize,
+    /// Segments held by the partition.
+    held: AtomicUsize,
+}
+
+#[derive(Default)]
+struct PinCount {
+    count: AtomicU32,
+    /// End of the furthest pinned range, from the start of the segment. Changed only by the partition.
+    frozen: AtomicU32,
+}
+
+struct Backing {
+    ready: Vec<u32>,
+    returned: Vec<u32>,
+    /// Segments from here on were never touched.
+    fresh: u32,
+}
+
+/// The partition's own handle: reads and writes bytes, takes and returns segments.
+pub(super) struct Arena {
+    shared: Arc<Shared>,
+}
+
+impl Arena {
+    /// Reserves addresses for `segments` segments of `segment_size` bytes (fewer, if addresses are limited, but not under 1/16).
+    pub fn new(segment_size: usize, segments: usize, budget: Arc<Budget>) -> io::Result<Arena> {
+        assert!(segment_size.is_power_of_two() && segment_size >= PAGE);
+        let bytes = (segment_size * segments).min(8 << 32);
+        let mapping = reserve_up_to(bytes, bytes / 16)?;
+        let segments = mapping.len / segment_size;
+        // With smaller segments a huge page would make more resident than is counted.
+        let huge = segment_size >= HUGE_PAGE;
+        mapping.advise(0, mapping.len, if huge { libc::MADV_HUGEPAGE } else { libc::MADV_NOHUGEPAGE });
+        let shared = Shared {
+            mapping,
+            segment_shift: segment_size.trailing_zeros(),
+            pins: (0..segments).map(|_| PinCount::default()).collect(),
+            backing: Mutex::new(Backing { ready: Vec::new(), returned: Vec::new(), fresh: 0 }),
+            budget,
+            ready_wanted: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
+        };
+        Ok(Arena { shared: Arc::new(shared) })
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    #[inline]
+    pub fn segment_of(&self, offset: Offset) -> u32 {
+        offset.0 >> (self.shared.segment_shift - 3)
+    }
+
+    pub fn segment_start(&self, segment: u32) -> usize {
+        (segment as usize) << self.shared.segment_shift
+    }
+
+    pub fn segment_size(&self) -> usize {
+        1 << self.shared.segment_shift
+    }
+
+    /// The eight bytes at `offset`, as a little-endian number.
+    #[inline]
+    pub fn word(&self, offset: Offset) -> u64 {
+        let at = self.shared.mapping.pointer(offset.at(), 8);
+        // SAFETY: inside the mapping (asserted), 8-byte aligned; `&self` excludes the one writer.
+        u64::from_le(unsafe { at.cast::<u64>().read() })
+    }
+
+    #[inline]
+    pub fn bytes(&self, at: usize, len: usize) -> &[u8] {
+        let start = self.shared.mapping.pointer(at, len);
+        // SAFETY: inside the mapping, which self's Arc keeps; the borrow of self excludes the one writer.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), len) }
+    }
+
+    /// Panics if a pin may be reading the range.
+    #[inline]
+    pub fn bytes_mut(&mut self, at: usize, len: usize) -> &mut [u8] {
+        let start = self.shared.mapping.pointer(at, len);
+        let pins = &self.shared.pins[at >> self.shared.segment_shift];
+        let frozen = pins.frozen.load(Ordering::Relaxed) as usize;
+        assert!(
+            frozen == 0
+                || at & (self.segment_size() - 1) >= frozen
+                || pins.count.load(Ordering::Acquire) == 0,
+            "a pinned range would be overwritten"
+        );
+        // SAFETY: inside the mapping; `&mut self` excludes readers that borrow, the assertion those that pin.
+        unsafe { std::slice::from_raw_parts_mut(start.as_ptr(), len) }
+    }
+
+    /// Writes one byte of an item's header: headers lie outside all pinned ranges, so this may go beside a pin.
+    #[inline]
+    pub fn set_byte(&mut self, at: usize, byte: u8) {
+        let at = self.shared.mapping.pointer(at, 1);
+        // SAFETY: inside the mapping; `&mut self` excludes readers that borrow, and pins cover values only.
+        unsafe { at.write(byte) }
+    }
+
+    /// Copies between two places that do not overlap.
+    pub fn copy(&mut self, from: usize, to: usize, len: usize) {
+        assert!(from + len <= to || to + len <= from, "source and destination overlap");
+        let source = self.shared.mapping.pointer(from, len);
+        let target = self.bytes_mut(to, len).as_mut_ptr();
+        // SAFETY: both ranges are inside the mapping and apart; the target was lent for writing one line above.
+        unsafe { std::ptr::copy_nonoverlapping(source.as_ptr(), target, len) }
+    }
+
+    #[inline]
+    pub fn prefetch(&self, at: usize) {
+        prefetch(self.shared.mapping.base.as_ptr().wrapping_add(at));
+    }
+
+    /// The range as `Bytes` that stay readable and unchanged as long as they live: the segment is not reused before.
+    pub fn pin(&self, at: usize, len: usize) -> Bytes {
+        let segment = at >> self.shared.segment_shift;
+        let pins = &self.shared.pins[segment];
+        let end = at + len - (segment << self.shared.segment_shift);
+        // Segments are at most HUGE_PAGE long, so the end fits. No other thread changes the mark.
+        let end = u32::try_from(end).expect("a range inside one segment");
+        pins.frozen.fetch_max(end, Ordering::Relaxed);
+        pins.count.fetch_add(1, Ordering::Relaxed);
+        Bytes::from_owner(Pin { shared: self.shared.clone(), at, len })
+    }
+
+    pub fn is_pinned(&self, segment: u32) -> bool {
+        self.shared.pins[segment as usize].count.load(Ordering::Acquire) != 0
+    }
+
+    /// Prepares an unpinned segment for being written from its start.
+    pub fn reuse(&mut self, segment: u32) {
+        assert!(!self.is_pinned(segment), "a pinned segment would be reused");
+        self.shared.pins[segment as usize].frozen.store(0, Ordering::Relaxed);
+    }
+
+    /// Holds one more segment: a ready one, else one that is made writable now and faults at first touch.
+    /// `None` when the budget, the reserved addresses or the kernel's patience are exhausted.
+    pub fn take(&mut self, ready_wanted: usize) -> Option<u32> {
+        self.shared.ready_wanted.store(ready_wanted, Ordering::Relaxed);
+        let ready = self.shared.backing.lock().ready.pop();
+        let segment = ready.or_else(|| self.shared.commit())?;
+        self.shared.held.fetch_add(1, Ordering::Relaxed);
+        Some(segment)
+    }
+
+    /// Holds a segment only if one is ready.
+    pub fn take_ready(&mut self) -> Option<u32> {
+        let segment = self.shared.backing.lock().ready.pop()?;
+        self.shared.held.fetch_add(1, Ordering::Relaxed);
+        Some(segment)
+    }
+
+    /// Gives a held, unpinned segment up; its memory goes back when the result is dropped (a system call).
+    pub fn give_up(&mut self, segment: u32) -> GivenUp {
+        self.reuse(segment);
+        self.shared.held.fetch_sub(1, Ordering::Relaxed);
+        GivenUp { shared: self.shared.clone(), segment }
+    }
+}
+
+/// A segment on its way back to the kernel.
+pub(super) struct GivenUp {
+    shared: Arc<Shared>,
+    segment: u32,
+}
+
+impl Drop for GivenUp {
+    fn drop(&mut self) {
+        self.shared.discard(self.segment);
+    }
+}
+
+impl Shared {
+    /// Bytes of the segments that the partition holds.
+    pub fn held_bytes(&self) -> usize {
+        self.held.load(Ordering::Relaxed) << self.segment_shift
+    }
+
+    pub fn segment_size(&self) -> usize {
+        1 << self.segment_shift
+    }
+
+    pub fn segments(&self) -> usize {
+        self.pins.len()
+    }
+
+    /// Segments faulted in and not yet held.
+    pub fn ready(&self) -> usize {
+        self.backing.lock().ready.len()
+    }
+
+    fn commit(&self) -> Option<u32> {
+        let size = 1 << self.segment_shift;
+        if !self.budget.try_take(&self.budget.segments, size) {
+            return None;
+        }
+        let mut backing = self.backing.lock();
+        if let Some(segment) = backing.returned.pop() {
+            return Some(segment);
+        }
+        let segment = backing.fresh;
+        let start = (segment as usize) << self.segment_shift;
+        if (segment as usize) < self.pins.len() && self.mapping.make_writable(start, size).is_ok() {
+            backing.fresh += 1;
+            return Some(segment);
+        }
+        self.budget.segments.fetch_sub(size, Ordering::Relaxed);
+        None
+    }
+
+    fn discard(&self, segment: u32) {
+        let size = 1 << self.segment_shift;
+        self.mapping.discard((segment as usize) << self.segment_shift, size);
+        self.backing.lock().returned.push(segment);
+        self.budget.segments.fetch_sub(size, Ordering::Relaxed);
+    }
+
+    /// Faults one segment in if fewer than wanted are ready. Returns whether it did. Takes no partition's lock.
+    pub fn prefault_step(&self) -> bool {
+        self.backing.lock().ready.len() < self.ready_wanted.load(Ordering::Relaxed) && self.prefault()
+    }
+
+    pub fn prefault(&self) -> bool {
+        let Some(segment) = self.commit() else { return false };
+        let start = (segment as usize) << self.segment_shift;
+        self.mapping.advise(start, 1 << self.segment_shift, libc::MADV_POPULATE_WRITE);
+        self.backing.lock().ready.push(segment);
+        true
+    }
+
+    /// Gives back ready segments that nobody took, when memory has become scarce. Returns whether there was one.
+    pub fn return_ready(&self) -> bool {
+        let ready = self.backing.lock().ready.pop();
+        ready.map(|segment| self.discard(segment)).is_some()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let ready = self.backing.get_mut().ready.len();
+        let segments = ready + self.held.load(Ordering::Relaxed);
+        self.budget.segments.fetch_sub(segments << self.segment_shift, Ordering::Relaxed);
+    }
+}
+
+struct Pin {
+    shared: Arc<Shared>,
+    at: usize,
+    len: usize,
+}
+
+impl AsRef<[u8]> for Pin {
+    fn as_ref(&self) -> &[u8] {
+        let start = self.shared.mapping.pointer(self.at, self.len);
+        // SAFETY: the Arc keeps the mapping, and the pin count keeps writers off this range until drop.
+        unsafe { std::slice::from_raw_parts(start.as_ptr(), self.len) }
+    }
+}
+
+impl Drop for Pin {
+    fn drop(&mut self) {
+        let segment = self.at >> self.shared.segment_shift;
+        self.shared.pins[segment].count.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// Zeroed memory of its own, for one large value.
+pub(super) struct OwnMemory(Mapping);
+
+impl OwnMemory {
+    pub fn new(len: usize) -> io::Result<OwnMemory> {
+        Mapping::populated(len.max(1)).map(OwnMemory)
+    }
+
+    /// Bytes that stay resident.
+    pub fn resident(&self) -> usize {
+        self.0.raw_len
+    }
+
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: readable, owned by self; `&self` excludes `bytes_mut`.
+        unsafe { std::slice::from_raw_parts(self.0.base.as_ptr(), self.0.len) }
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: writable, owned by self; `&mut self` excludes every other view.
+        unsafe { std::slice::from_raw_parts_mut(self.0.base.as_ptr(), self.0.len) }
+    }
+}
+
+/// One cache line of an index; index.rs gives the words their meaning.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C, align(64))]
+pub(super) struct Bucket {
+    pub head: [u64; 2],
+    pub offsets: [u32; 12],
+}
+
+/// A growing array of buckets that never moves: reserved addresses, committed in chunks.
+pub(super) struct Table {
+    shared: Arc<TableShared>,
+    len: usize,
+}
+
+/// What the control thread needs of a table to commit ahead of its growth.
+pub(super) struct TableShared {
+    mapping: Mapping,
+    huge: bool,
+    budget: Arc<Budget>,
+    /// Buckets in use: how far ahead memory should be ready.
+    used: AtomicUsize,
+    state: Mutex<TableState>,
+}
+
+struct TableState {
+    /// Bytes that the index may touch.
+    granted: usize,
+    /// Bytes that are writable and counted: never below `granted`.
+    committed: usize,
+}
+
+/// Below this a table grows in small chunks, so that an empty server is small.
+const SMALL_TABLE: usize = HUGE_PAGE;
+const SMALL_CHUNK: usize = 64 << 10;
+
+impl Table {
+    /// `huge`: huge pages beyond the first, for partitions with memory to match.
+    pub fn new(reserve: usize, huge: bool, budget: Arc<Budget>) -> io::Result<Table> {
+        let mapping = reserve_up_to(reserve.next_multiple_of(HUGE_PAGE), HUGE_PAGE)?;
+        mapping.advise(0, mapping.len, libc::MADV_NOHUGEPAGE);
+        if huge {
+            let rest = mapping.len - SMALL_TABLE;
+            mapping.advise(SMALL_TABLE, rest, libc::MADV_HUGEPAGE);
+        }
+        let state = Mutex::new(TableState { granted: 0, committed: 0 });
+        let shared = TableShared { mapping, huge, budget, used: AtomicUsize::new(0), state };
+        Ok(Table { shared: Arc::new(shared), len: 0 })
+    }
+
+    pub fn shared(&self) -> &Arc<TableShared> {
+        &self.shared
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Makes room for `buckets`. What was not there before holds old contents or zeroes.
+    pub fn grow(&mut self, buckets: usize) -> bool {
+        if buckets <= self.len {
+            return true;
+        }
+        let mut state = self.shared.state.lock();
+        while state.granted < buckets * size_of::<Bucket>() {
+            let next = self.shared.next_chunk(state.granted);
+            if state.committed < next && !self.shared.commit(&mut state) {
+                return false;
+            }
+            state.granted = next;
+            self.len = next / size_of::<Bucket>();
+        }
+        true
+    }
+
+    /// Notes how many buckets are in use, for whoever commits ahead.
+    pub fn note_used(&self, buckets: usize) {
+        self.shared.used.store(buckets, Ordering::Relaxed);
+    }
+
+    /// Gives up what lies beyond `buckets`; [`TableShared::trim`] returns the memory. False if no whole chunk is free.
+    pub fn shrink(&mut self, buckets: usize) -> bool {
+        let mut granted = 0;
+        while granted < buckets * size_of::<Bucket>() {
+            granted = self.shared.next_chunk(granted);
+        }
+        if granted >= self.len * size_of::<Bucket>() {
+            return false;
+        }
+        self.len = granted / size_of::<Bucket>();
+        self.shared.state.lock().granted = granted;
+        true
+    }
+
+    #[inline]
+    pub fn get(&self, bucket: usize) -> &Bucket {
+        assert!(bucket < self.len, "bucket outside of the table");
+        // SAFETY: below `len`, so committed; any bits are a Bucket; the borrow of self excludes the one writer.
+        unsafe { self.shared.mapping.base.cast::<Bucket>().add(bucket).as_ref() }
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, bucket: usize) -> &mut Bucket {
+        assert!(bucket < self.len, "bucket outside of the table");
+        // SAFETY: as in `get`; `&mut self` excludes every other view, since Table is the one handle that lends buckets.
+        unsafe { self.shared.mapping.base.cast::<Bucket>().add(bucket).as_mut() }
+    }
+
+    #[inline]
+    pub fn prefetch(&self, bucket: usize) {
+        prefetch(self.shared.mapping.base.as_ptr().wrapping_add(bucket * size_of::<Bucket>()));
+    }
+}
+
+impl TableShared {
+    /// The end of the chunk that begins at `at`.
+    fn next_chunk(&self, at: usize) -> usize {
+        at + if self.huge && at >= SMALL_TABLE { HUGE_PAGE } else { SMALL_CHUNK }
+    }
+
+    fn commit(&self, state: &mut TableState) -> bool {
+        let next = self.next_chunk(state.committed);
+        let len = next - state.committed;
+        if next > self.mapping.len || self.mapping.make_writable(state.committed, len).is_err() {
+            return false;
+        }
+        // Not refused by the budget: an index that cannot grow would slow every key down. Partitions give segments back.
+        self.budget.index.fetch_add(len, Ordering::Relaxed);
+        state.committed = next;
+        true
+    }
+
+    /// Faults the next chunk in when the current one is three quarters full. Takes no partition's lock.
+    pub fn prefault_step(&self) -> bool {
+        let mut state = self.state.lock();
+        let used = self.used.load(Ordering::Relaxed) * size_of::<Bucket>();
+        let (from, chunk) = (state.committed, self.next_chunk(state.committed) - state.committed);
+        if state.granted == 0 || state.committed > state.granted || used + chunk / 4 < state.granted {
+            return false;
+        }
+        let done = self.commit(&mut state);
+        // The partition may wait for this lock only to be granted what is being faulted in here, so it loses nothing.
+        if done {
+            self.mapping.advise(from, chunk, libc::MADV_POPULATE_WRITE);
+        }
+        done
+    }
+
+    /// Returns the memory beyond what is granted.
+    pub fn trim(&self) {
+        let mut state = self.state.lock();
+        let surplus = state.committed - state.granted;
+        if surplus > 0 {
+            self.mapping.discard(state.granted, surplus);
+            state.committed = state.granted;
+            self.budget.index.fetch_sub(surplus, Ordering::Relaxed);
+        }
+    }
+
+    pub fn committed(&self) -> usize {
+        self.state.lock().committed
+    }
+}
+
+impl Drop for TableShared {
+    fn drop(&mut self) {
+        self.budget.index.fetch_sub(self.state.get_mut().committed, Ordering::Relaxed);
+    }
+}
+
+/// Asks for the cache line at an address. Never faults, so any address may be passed.
+#[inline]
+fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch is a hint; it reads nothing and cannot fault.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, readonly, preserves_flags));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = address;
+}
+
+/// A bit for each of the sixteen bytes of `head` (lowest first) that equals `byte`.
+#[inline]
+pub(super) fn equal_bytes(head: [u64; 2], byte: u8) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: these instructions belong to SSE2, which every x86-64 has, and work on registers only.
+    return unsafe {
+        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+        let bytes = _mm_set_epi64x(head[1].cast_signed(), head[0].cast_signed());
+        _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte.cast_signed()))).cast_unsigned()
+    };
+    #[cfg(not(target_arch = "x86_64"))]
+    (0..16).fold(0, |mask, n| mask | u32::from((head[n / 8] >> (n % 8 * 8)) as u8 == byte) << n)
+}

@@ -1,0 +1,217 @@
+//! Large values: each in memory of its own, so that its bytes go back to the kernel with the last reader.
+//!
+//! They are counted in `Budget::large` from the moment the memory exists until the last pin is dropped, whoever holds it.
+//! The partition's item holds an index into its [`LargeTable`].
+
+use super::arena::OwnMemory;
+use super::item::{self, Draft};
+use super::partition::Found;
+use super::{Budget, Key, Partition, WriteError};
+use bytes::Bytes;
+use slab::Slab;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Memory of one large value, counted in the budget while it lives.
+pub(super) struct LargeMemory {
+    memory: OwnMemory,
+    budget: Arc<Budget>,
+}
+
+impl LargeMemory {
+    /// Zeroes. `NeedsRoom` if the budget has no room, `OutOfMemory` if the kernel refuses (vm.max_map_count, overcommit).
+    pub fn new(len: usize, budget: &Arc<Budget>) -> Result<LargeMemory, WriteError> {
+        let resident = len.next_multiple_of(4096);
+        if !budget.try_take(&budget.large, resident) {
+            return Err(WriteError::NeedsRoom);
+        }
+        match OwnMemory::new(len) {
+            Ok(memory) => {
+                debug_assert!(memory.resident() <= resident.max(4096));
+                Ok(LargeMemory { memory, budget: budget.clone() })
+            }
+            Err(_) => {
+                budget.large.fetch_sub(resident, Relaxed);
+                Err(WriteError::OutOfMemory)
+            }
+        }
+    }
+
+    pub fn copy_of(bytes: &[u8], budget: &Arc<Budget>) -> Result<Bytes, WriteError> {
+        let mut memory = LargeMemory::new(bytes.len().max(1), budget)?;
+        memory.memory.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        Ok(Bytes::from_owner(View { memory: Arc::new(memory), len: bytes.len() }))
+    }
+}
+
+impl Drop for LargeMemory {
+    fn drop(&mut self) {
+        self.budget.large.fetch_sub(self.memory.resident(), Relaxed);
+    }
+}
+
+/// What a pin of a large value owns.
+struct View {
+    memory: Arc<LargeMemory>,
+    len: usize,
+}
+
+impl AsRef<[u8]> for View {
+    fn as_ref(&self) -> &[u8] {
+        &self.memory.memory.bytes()[..self.len]
+    }
+}
+
+enum LargeValue {
+    /// As it was moved in.
+    Given(Bytes),
+    /// Made here by `modify`: editable in place while nobody has it pinned, with room to grow.
+    Editable { memory: Arc<LargeMemory>, len: usize },
+}
+
+impl LargeValue {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            LargeValue::Given(bytes) => bytes,
+            LargeValue::Editable { memory, len } => &memory.memory.bytes()[..*len],
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            LargeValue::Given(bytes) => bytes,
+            LargeValue::Editable { memory, len } => Bytes::from_owner(View { memory, len }),
+        }
+    }
+}
+
+/// A partition's large values.
+#[derive(Default)]
+pub(super) struct LargeTable {
+    values: Slab<LargeValue>,
+    total: usize,
+}
+
+impl LargeTable {
+    pub fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Sum of their lengths in bytes.
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    pub fn insert(&mut self, bytes: Bytes) -> u32 {
+        self.total += bytes.len();
+        // The slab grows with items in memory, of which 2^32 do not fit into a partition.
+        u32::try_from(self.values.insert(LargeValue::Given(bytes))).expect("fewer than 2^32 large values")
+    }
+
+    pub fn value(&self, slot: usize) -> &[u8] {
+        self.values[slot].bytes()
+    }
+
+    /// Another handle to the value.
+    pub fn bytes(&self, slot: usize) -> Bytes {
+        match &self.values[slot] {
+            LargeValue::Given(bytes) => bytes.clone(),
+            LargeValue::Editable { memory, len } => {
+                Bytes::from_owner(View { memory: memory.clone(), len: *len })
+            }
+        }
+    }
+
+    pub fn remove(&mut self, slot: usize) -> Bytes {
+        let bytes = self.values.remove(slot).into_bytes();
+        self.total -= bytes.len();
+        bytes
+    }
+
+    /// The value resized in place, if it is editable, unpinned and its memory fits the new length.
+    fn resize(&mut self, slot: usize, new_len: usize) -> Option<&mut [u8]> {
+        let LargeValue::Editable { memory, len } = &mut self.values[slot] else { return None };
+        let bytes = Arc::get_mut(memory)?.memory.bytes_mut();
+        if new_len > bytes.len() || new_len < bytes.len() / 2 {
+            return None;
+        }
+        // Beyond the old length there may be what an earlier, longer value left.
+        if new_len > *len {
+            bytes[*len..new_len].fill(0);
+        }
+        self.total = self.total - *len + new_len;
+        *len = new_len;
+        Some(&mut bytes[..new_len])
+    }
+
+    fn replace(&mut self, slot: usize, memory: LargeMemory, len: usize) -> Bytes {
+        let new = LargeValue::Editable { memory: Arc::new(memory), len };
+        let old = std::mem::replace(&mut self.values[slot], new).into_bytes();
+        self.total = self.total - old.len() + len;
+        old
+    }
+}
+
+impl Partition {
+    pub(super) fn large_copy(&self, bytes: &[u8]) -> Result<Bytes, WriteError> {
+        if bytes.len() > self.limits.max_value_size {
+            return Err(WriteError::TooLarge);
+        }
+        LargeMemory::copy_of(bytes, &self.budget)
+    }
+
+    /// `modify` of a value that is large before and after. Memory may be mapped and copied under the lock here: the edit has
+    /// to be atomic, and with an eighth to spare a growing value pays for it only now and then.
+    pub(super) fn modify_large(
+        &mut self,
+        found: Found,
+        new_len: usize,
+        edit: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), WriteError> {
+        let slot = found.header.large_ref(&self.arena, found.offset);
+        let old_len = self.large.value(slot).len();
+        if let Some(bytes) = self.large.resize(slot, new_len) {
+            edit(bytes);
+        } else {
+            let spare = if new_len > old_len { new_len / 8 } else { 0 };
+            let mut memory = LargeMemory::new(new_len + spare, &self.budget)?;
+            let kept = old_len.min(new_len);
+            let bytes = &mut memory.memory.bytes_mut()[..new_len];
+            bytes[..kept].copy_from_slice(&self.large.value(slot)[..kept]);
+            edit(bytes);
+            let old = self.large.replace(slot, memory, new_len);
+            self.graveyard.large.push(old);
+        }
+        let counts = &mut self.counts[found.header.db(&self.arena, found.offset) as usize];
+        counts.live_bytes = counts.live_bytes - old_len as u64 + new_len as u64;
+        let recency = found.header.recency() + 1;
+        found.header.set_recency(&mut self.arena, found.offset, recency);
+        Ok(())
+    }
+
+    /// `modify` of a value that was inline or missing and becomes large.
+    pub(super) fn become_large(
+        &mut self,
+        key: &Key,
+        found: Option<Found>,
+        draft: &Draft,
+        new_len: usize,
+        now_ms: u64,
+        edit: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), WriteError> {
+        let mut memory = LargeMemory::new(new_len, &self.budget)?;
+        let (offset, header, found) = self.write(key, found, draft, now_ms)?;
+        let bytes = memory.memory.bytes_mut();
+        if let Some(old) = found {
+            let value = old.header.value(&self.arena, old.offset);
+            bytes[..value.len()].copy_from_slice(value);
+        }
+        edit(bytes);
+        let slot = self.large.insert(Bytes::new());
+        self.large.replace(slot as usize, memory, new_len);
+        let at = offset.at() + header.value_at();
+        self.arena.bytes_mut(at, item::LARGE_REF).copy_from_slice(&slot.to_le_bytes());
+        self.link(key.hash, offset, header, found);
+        Ok(())
+    }
+}
