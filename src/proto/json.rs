@@ -163,7 +163,11 @@ pub fn encode(key: &[u8], outcome: &Outcome, scratch: &Scratch, out: &mut ReplyB
         Outcome::Ok => put_message("OK", "Key inserted/updated successfully.", out),
         Outcome::Nil => put_message("OK", "Key not found.", out),
         Outcome::Error(message) => put_error(message, out),
-        Outcome::Int(_) | Outcome::Pong | Outcome::Encoded(_) | Outcome::Pending => {
+        Outcome::Int(_)
+        | Outcome::Pong
+        | Outcome::Encoded(_)
+        | Outcome::PinnedInArray(_)
+        | Outcome::Pending => {
             debug_assert!(false, "GET and SET do not answer {outcome:?}");
             put_error("Internal error: unexpected outcome.", out);
         }
