@@ -9,7 +9,7 @@
 //!             └ stores into its entry  └ …                         ┘
 //! ```
 
-use crate::command::{COMMANDS, ClientFilter, ClientView};
+use crate::command::{COMMANDS, ClientFilter, ClientView, table};
 use crate::conn::Session;
 use crate::sys::listener::canonical;
 use parking_lot::Mutex;
@@ -66,10 +66,12 @@ impl ClientEntry {
         self.last_ms.store(now_ms, Relaxed);
     }
 
-    /// It sent this command (index into the command table).
-    pub fn note_command(&self, command: u16) {
-        self.last_command.store(command, Relaxed);
-        self.commands.store(self.commands.load(Relaxed) + 1, Relaxed);
+    /// It sent so many commands, the last of this name.
+    pub fn note_commands(&self, last_name: &[u8], count: u32) {
+        if count > 0 {
+            self.last_command.store(table::lookup(last_name).unwrap_or(NO_COMMAND), Relaxed);
+            self.commands.store(self.commands.load(Relaxed) + u64::from(count), Relaxed);
+        }
     }
 
     /// Bytes received and not yet executed, bytes answered and not yet taken by the kernel.
@@ -148,10 +150,13 @@ impl ClientEntry {
     }
 }
 
+/// One worker's connections, by id.
+type Shard = Mutex<HashMap<u64, Arc<ClientEntry>>>;
+
 /// All connections, by worker.
 #[derive(Debug)]
 pub struct Clients {
-    shards: Box<[Mutex<HashMap<u64, Arc<ClientEntry>>>]>,
+    shards: Box<[Shard]>,
     next_id: AtomicU64,
     /// Admitted and not yet removed.
     count: AtomicUsize,
@@ -290,11 +295,11 @@ mod tests {
         session.resp3 = true;
         session.no_evict = true;
         entries[0].update(&session);
-        entries[0].note_command(crate::command::table::lookup(b"client").unwrap());
+        entries[0].note_commands(b"CLIENT", 5);
         entries[0].touch(6_000);
         entries[0].note_buffers(0, 42);
         let line = clients.info(1, 9_500);
-        assert!(line.ends_with("tot-cmds=1\n"));
+        assert!(line.ends_with("tot-cmds=5\n"));
         let fields: HashMap<&str, &str> =
             line.trim().split(' ').map(|f| f.split_once('=').unwrap()).collect();
         for (name, value) in [

@@ -115,6 +115,7 @@ fn memory(out: &mut String, shared: &Shared, f: &Figures) {
         "used_memory_startup": m.fixed,
         "used_memory_dataset": live,
         "used_memory_dataset_perc": format_args!("{:.2}%", 100.0 * ratio(live as u64, m.used as u64)),
+        "used_memory_dead": f.keyspace.dead_bytes,
         "used_memory_segments": m.segments,
         "used_memory_index": m.index,
         "used_memory_large_values": m.large,
