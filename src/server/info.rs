@@ -3,13 +3,10 @@
 use super::figures::{Figures, ratio};
 use super::parameters::policy_name;
 use super::shared::{Shared, unix_us};
-use crate::command::COMMANDS;
+use crate::command::{COMMANDS, REDIS_VERSION};
 use crate::config::format_bytes;
 use crate::sys::machine;
 use std::fmt::Write;
-
-/// The version whose behaviour clients may rely on. Some refuse features below 7.4.0.
-pub const REDIS_VERSION: &str = "7.4.0";
 
 type Section = fn(&mut String, &Shared, &Figures);
 

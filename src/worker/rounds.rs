@@ -263,11 +263,7 @@ impl Rounds {
 
     fn run_barrier(&mut self, conn: &mut Conn, barrier: &Barrier<'_>, env: &TurnEnv<'_>) -> Flow {
         let start = self.replies.mark();
-        let mode = &mut conn.session.reply_mode;
-        if *mode == ReplyMode::SkipNext {
-            *mode = ReplyMode::SkipThis;
-        }
-        let before = *mode;
+        conn.session.command_begins();
         let mut context = Context {
             store: &env.shared.store,
             session: &mut conn.session,
@@ -276,13 +272,8 @@ impl Rounds {
             now_ms: env.now_ms,
         };
         let flow = command::run(barrier, &mut context, &mut self.replies);
-        // CLIENT REPLY itself writes nothing when it turns replies off, and its OK when it turns them on.
-        let mode = &mut conn.session.reply_mode;
-        if *mode == before && before != ReplyMode::On {
+        if conn.session.command_ends() {
             self.replies.truncate(start);
-        }
-        if *mode == ReplyMode::SkipThis {
-            *mode = ReplyMode::On;
         }
         flow
     }
