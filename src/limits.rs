@@ -25,6 +25,11 @@ pub const MEMORY_SHARE_PERCENT: usize = 70;
 /// `--max-memory`, least, bytes: below this the fixed parts (code, rings, receive buffers) leave nothing for keys.
 pub const MIN_MEMORY: usize = 16 << 20;
 
+/// Memory that a worker touches only once it has clients, bytes: receive buffers, stack, tables.
+pub const FIXED_PER_WORKER: usize = 2 << 20;
+/// Memory that the process touches only later, bytes: code not yet run, the control thread's buffers.
+pub const FIXED_EXTRA: usize = 4 << 20;
+
 /// `--max-value-size`, bytes. Redis's limit for a string.
 pub const MAX_VALUE_SIZE: usize = 512 << 20;
 /// A value is at most the memory limit divided by this: writing one must not empty the cache.
@@ -66,6 +71,8 @@ pub const FDS_RESERVED: usize = 64;
 pub const FDS_PER_WORKER: usize = 8;
 /// Admin connections served at once.
 pub const ADMIN_CONNECTIONS: usize = 32;
+/// An admin connection is closed after so many seconds; scrapers open another.
+pub const ADMIN_CONNECTION_S: u64 = 60;
 
 /// `--timeout`, most seconds.
 pub const TIMEOUT_S: u64 = 365 * 86_400;

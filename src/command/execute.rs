@@ -86,7 +86,7 @@ fn run(
         Op::Ttl(form) => Ok(generic::ttl(place, *form)),
         Op::SetIf { value, how } => strings::set_if(place, scratch, value, how),
         Op::GetDel => Ok(strings::get_del(place, scratch)),
-        Op::GetEx(change) => strings::get_ex(place, scratch, change),
+        Op::GetEx(change) => strings::get_ex(place, scratch, *change),
         Op::GetInArray => Ok(strings::get_in_array(place, scratch, resp3)),
         Op::Strlen => Ok(strings::strlen(place)),
         Op::GetRange { start, end } => Ok(strings::get_range(place, scratch, *start, *end)),

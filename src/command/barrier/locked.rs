@@ -5,7 +5,6 @@
 
 use crate::command::Context;
 use crate::store::{Key, Partition, PartitionGuard, Store, WriteError};
-
 use smallvec::SmallVec;
 
 /// The hashed keys of one command, without allocating for the usual few.

@@ -84,15 +84,17 @@ pub fn msetex_pairs<'a, 'b>(args: &'b [&'a [u8]]) -> Result<&'b [&'a [u8]], Erro
 }
 
 fn msetex_options(options: &[&[u8]], now_ms: u64) -> Result<(Condition, Expiry), ErrorText> {
-    let (mut condition, mut expiry) = (None, None);
+    let (mut condition, mut expiry) = (Condition::Always, None);
     let mut options = options.iter();
     while let Some(option) = options.next() {
         let option = option.to_ascii_uppercase();
+        // An option may be repeated (the last one counts), but not contradicted.
+        let first = expiry.as_ref().is_none_or(|(given, _): &(Vec<u8>, &[u8])| *given == option);
         match &option[..] {
-            b"NX" if condition.is_none() => condition = Some(Condition::NoneExists),
-            b"XX" if condition.is_none() => condition = Some(Condition::AllExist),
-            b"KEEPTTL" if expiry.is_none() => expiry = Some((option, &b""[..])),
-            b"EX" | b"PX" | b"EXAT" | b"PXAT" if expiry.is_none() => {
+            b"NX" if condition != Condition::AllExist => condition = Condition::NoneExists,
+            b"XX" if condition != Condition::NoneExists => condition = Condition::AllExist,
+            b"KEEPTTL" if first => expiry = Some((option, &b""[..])),
+            b"EX" | b"PX" | b"EXAT" | b"PXAT" if first => {
                 let amount = options.next().ok_or(ErrorText::Borrowed(SYNTAX))?;
                 expiry = Some((option, amount));
             }
@@ -104,7 +106,7 @@ fn msetex_options(options: &[&[u8]], now_ms: u64) -> Result<(Condition, Expiry),
         Some((option, _)) if option == b"KEEPTTL" => Expiry::Keep,
         Some((unit, amount)) => Expiry::At(expiry_at(&unit, amount, now_ms)?),
     };
-    Ok((condition.unwrap_or(Condition::Always), expiry))
+    Ok((condition, expiry))
 }
 
 /// When something expires, Unix milliseconds.

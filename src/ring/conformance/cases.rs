@@ -2,11 +2,10 @@
 
 use super::beds::{Bed, Client};
 use super::server::{Peer, Server, echo, keep};
-use crate::ring::{ConnId, Driver, DriverOptions, DriverStats, End, Event, Outgoing};
+use super::talk::{Talk, pattern, step_all};
+use crate::ring::{Driver, DriverOptions, DriverStats, End, Event, Outgoing};
 use bytes::Bytes;
 use nix::errno::Errno;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 pub fn options() -> DriverOptions {
@@ -16,47 +15,6 @@ pub fn options() -> DriverOptions {
         recv_buffers: 16,
         recv_buffer_size: 4096,
         busy_poll_us: 0,
-    }
-}
-
-/// Bytes that tell where they belong: a cut, a repetition or a foreign byte shows.
-pub fn pattern(seed: usize, len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|at| ((at ^ (at >> 8) ^ (at >> 16)).wrapping_mul(31) ^ seed.wrapping_mul(17)) as u8)
-        .collect()
-}
-
-/// A client that writes all of `to_write`, reads until `expect` bytes are there, and checks them at the end.
-struct Talk<C> {
-    client: C,
-    to_write: Vec<u8>,
-    written: usize,
-    expect: Vec<u8>,
-    read: Vec<u8>,
-    /// Bytes per write and read: frames cut anywhere.
-    step: usize,
-}
-
-impl<C: Client> Talk<C> {
-    fn echo(client: C, bytes: Vec<u8>, step: usize) -> Self {
-        Self { client, expect: bytes.clone(), to_write: bytes, written: 0, read: Vec::new(), step }
-    }
-
-    /// Writes and reads a step; true when all has come back.
-    fn step(&mut self) -> bool {
-        let end = (self.written + self.step).min(self.to_write.len());
-        if self.written < end {
-            self.written += self.client.write(&self.to_write[self.written..end]);
-        }
-        self.read.extend(self.client.read(self.step.max(1)));
-        self.read.len() >= self.expect.len()
-    }
-
-    fn check(self) -> C {
-        assert_eq!(self.read.len(), self.expect.len(), "count");
-        let wrong = self.read.iter().zip(&self.expect).position(|(got, want)| got != want);
-        assert_eq!(wrong, None, "first wrong byte");
-        self.client
     }
 }
 
@@ -87,35 +45,10 @@ pub fn pipelines_of_many_connections_stay_apart<B: Bed>() {
                 peer.pins.extend((0..bytes.len()).map(|at| bytes.slice(at..at + 1)));
             }
         });
-        server.until(bed.parts(), |_, _| talks.iter_mut().fold(true, |all, talk| talk.step() && all));
+        server.until(bed.parts(), |_, _| step_all(&mut talks));
         talks.into_iter().for_each(|talk| drop(talk.check()));
         server.until(bed.parts(), |server, _| server.peers.is_empty());
     });
-}
-
-/// A slow reader gets every byte of a reply far larger than the socket's buffers, and nothing that the arena held later.
-pub fn slow_reader_gets_every_byte<B: Bed>() {
-    for pinned in [false, true] {
-        B::each(options(), |mut bed| {
-            let size = if B::REAL { 16 << 20 } else { 300_000 };
-            let mut client = bed.connect();
-            client.read_slowly();
-            let mut talk = Talk::echo(client, vec![b'?'], 64 << 10);
-            talk.expect = pattern(9, size);
-            let reply = Bytes::from(talk.expect.clone());
-            let mut server = Server::new(move |peer| match pinned {
-                true => peer.pins.extend([reply.slice(..5), reply.slice(5..5), reply.slice(5..)]),
-                false => peer.outbox.extend_from_slice(&reply),
-            });
-            server.until(bed.parts(), |_, _| talk.step());
-            let client = talk.check();
-            assert!(bed.parts().stats().short_sends > 0, "the case must meet a full socket");
-            assert_eq!(bed.parts().stats().bytes_sent, size as u64);
-            server.until(bed.parts(), |server, _| matches!(server.only().1.sent[..], [Ok(_)]));
-            drop(client);
-            server.until(bed.parts(), |server, _| server.peers.is_empty());
-        });
-    }
 }
 
 /// After the peer's FIN the other direction stays open until `close`.
@@ -161,74 +94,6 @@ pub fn reset_is_reported<B: Bed>() {
     });
 }
 
-/// The last reply and the close of one turn: all bytes, then the end, also when the reader is slow.
-pub fn close_after_sends_delivers_the_last_bytes<B: Bed>() {
-    for size in [5, 20_000, 16 << 20] {
-        B::each(options(), |mut bed| {
-            let size = if B::REAL { size } else { size.min(200_000) };
-            let mut server = Server::new(keep);
-            let mut client = bed.connect();
-            client.read_slowly();
-            client.write(b"QUIT");
-            server.until(bed.parts(), |server, _| {
-                server.peers.values().next().is_some_and(|peer| peer.received == b"QUIT")
-            });
-            let (conn, peer) = server.only();
-            peer.outbox = pattern(3, size);
-            server.close(bed.parts(), conn, true);
-            let mut got = Vec::new();
-            server.until(bed.parts(), |_, _| {
-                got.extend(client.read(1 << 20));
-                got.len() >= size && client.end().is_some()
-            });
-            assert_eq!(client.end(), Some(End::Eof));
-            assert!(got == pattern(3, size), "{} of {size} bytes, or wrong ones", got.len());
-            server.until(bed.parts(), |server, _| server.closed.contains(&conn));
-        });
-    }
-}
-
-/// `close` at once does not wait for a reader that never reads; the pieces are given up, and no `Sent` follows.
-pub fn close_now_cancels_a_send<B: Bed>() {
-    for patient_first in [false, true] {
-        B::each(options(), |mut bed| {
-            let freed = Arc::new(AtomicBool::new(false));
-            let mut client = bed.connect();
-            client.read_slowly();
-            let mut server = Server::new(keep);
-            server.until(bed.parts(), |server, _| !server.peers.is_empty());
-            let (conn, peer) = server.only();
-            peer.sending = true;
-            bed.parts().send_owned(conn, vec![Bytes::from_owner(Watched(vec![7; 32 << 20], freed.clone()))]);
-            (0..3).for_each(|_| server.turn(bed.parts(), Duration::from_millis(1)));
-            if patient_first {
-                server.close(bed.parts(), conn, true);
-                (0..3).for_each(|_| server.turn(bed.parts(), Duration::from_millis(1)));
-                assert!(server.closed.is_empty(), "closed before its send was over");
-            }
-            server.close(bed.parts(), conn, false);
-            server.until(bed.parts(), |server, _| server.closed.contains(&conn));
-            assert!(freed.load(Ordering::Relaxed), "the pieces are still held");
-        });
-    }
-}
-
-/// Memory that tells when it is freed.
-struct Watched(Vec<u8>, Arc<AtomicBool>);
-
-impl AsRef<[u8]> for Watched {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Watched {
-    fn drop(&mut self) {
-        self.0.fill(0xDD);
-        self.1.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Thousands of connections come and go; slots are reused, ids never.
 pub fn thousands_of_connections<B: Bed>() {
     B::each(options(), |mut bed| {
@@ -237,7 +102,7 @@ pub fn thousands_of_connections<B: Bed>() {
         for _ in 0..waves {
             let mut talks: Vec<_> =
                 (0..wave).map(|seed| Talk::echo(bed.connect(), pattern(seed, 100), 100)).collect();
-            server.until(bed.parts(), |_, _| talks.iter_mut().fold(true, |all, talk| talk.step() && all));
+            server.until(bed.parts(), |_, _| step_all(&mut talks));
             talks.into_iter().for_each(|talk| drop(talk.check()));
             server.until(bed.parts(), |server, _| server.peers.is_empty());
         }
@@ -315,7 +180,7 @@ pub fn few_buffers_serve_everyone<B: Bed>() {
         let mut talks: Vec<_> =
             (0..40).map(|seed| Talk::echo(bed.connect(), pattern(seed, 20_000), 5_000)).collect();
         let mut server = Server::new(echo);
-        server.until(bed.parts(), |_, _| talks.iter_mut().fold(true, |all, talk| talk.step() && all));
+        server.until(bed.parts(), |_, _| step_all(&mut talks));
         talks.into_iter().for_each(|talk| drop(talk.check()));
         let stats = bed.parts().stats();
         assert!(stats.buffers_exhausted > 0, "the case must run out of buffers");
@@ -395,49 +260,6 @@ pub fn stop_listening_keeps_the_connected<B: Bed>(refused: impl Fn(&mut B) -> bo
         server.until(bed.parts(), |_, _| talk.step());
         drop(talk.check());
         server.until(bed.parts(), |server, _| server.peers.is_empty());
-    });
-}
-
-/// Dropping a driver with everything under way: it ends, and frees what it owned only then.
-pub fn drop_with_sends_in_flight<B: Bed>() {
-    B::each(options(), |mut bed| {
-        let freed = Arc::new(AtomicBool::new(false));
-        let mut clients: Vec<_> = (0..10).map(|_| bed.connect()).collect();
-        let mut server = Server::new(keep);
-        server.until(bed.parts(), |server, _| server.peers.len() == 10);
-        let conns: Vec<ConnId> = server.accepted.clone();
-        for &conn in &conns[..5] {
-            server.peers.get_mut(&conn).unwrap().sending = true;
-            let owner = Watched(vec![7; 32 << 20], freed.clone());
-            bed.parts().send_owned(conn, vec![Bytes::from_owner(owner)]);
-        }
-        (0..3).for_each(|_| server.turn(bed.parts(), Duration::from_millis(1)));
-        assert!(!freed.load(Ordering::Relaxed));
-        clients.iter_mut().for_each(|client| {
-            client.write(b"more");
-        });
-        drop(bed);
-        assert!(freed.load(Ordering::Relaxed), "leaked");
-    });
-}
-
-/// A send of nothing is answered, and pieces come back as they went.
-pub fn owned_sends_answer_once<B: Bed>() {
-    B::each(options(), |mut bed| {
-        let mut talk = Talk::echo(bed.connect(), Vec::new(), 4096);
-        let mut server = Server::new(keep);
-        server.until(bed.parts(), |server, _| !server.peers.is_empty());
-        let (conn, peer) = server.only();
-        peer.sending = true;
-        bed.parts().send_owned(conn, Vec::new());
-        server.until(bed.parts(), |server, _| server.only().1.sent == [Ok(0)]);
-        // More pieces than one message takes.
-        let pieces: Vec<_> = (0..3_000).map(|at| Bytes::from(vec![at as u8; at % 5])).collect();
-        talk.expect = pieces.concat();
-        server.only().1.sending = true;
-        bed.parts().send_owned(conn, pieces);
-        server.until(bed.parts(), |server, _| talk.step() && server.only().1.sent.len() == 2);
-        talk.check();
     });
 }
 

@@ -3,8 +3,9 @@
 //! Cases that change the whole process (limits, stops) run in a child: the test binary again, told to run one test only.
 
 use super::beds::{Bed, Client, EpollBed, LISTENER, TcpClient, UringBed, uring};
-use super::cases::{options, pattern};
+use super::cases::options;
 use super::server::{Server, echo, keep};
+use super::talk::pattern;
 use crate::ring::epoll::Epoll;
 use crate::ring::{Driver, DriverOptions, End};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -190,8 +191,11 @@ fn a_turn_larger_than_the_submission_queue() {
     let tiny = DriverOptions { sq_entries: 8, ..options() };
     UringBed::each(tiny, |mut bed| {
         let mut server = Server::new(keep);
-        let mut clients: Vec<_> = (0..300).map(|_| bed.connect()).collect();
-        server.until(bed.parts(), |server, _| server.peers.len() == 300);
+        let mut clients = Vec::new();
+        while clients.len() < 300 {
+            clients.extend((0..100).map(|_| bed.connect())); // Fewer than the listener's backlog.
+            server.until(bed.parts(), |server, _| server.peers.len() == clients.len());
+        }
         let conns = server.accepted.clone();
         for (index, conn) in conns.iter().enumerate() {
             let peer = server.peers.get_mut(conn).unwrap();
@@ -268,8 +272,8 @@ fn thread_cpu_time() -> Duration {
 
 #[test]
 fn addresses_are_the_sockets() {
-    UringBed::each(options(), |bed| addresses(bed));
-    EpollBed::each(options(), |bed| addresses(bed));
+    UringBed::each(options(), addresses);
+    EpollBed::each(options(), addresses);
 }
 
 fn addresses<B: Bed<Client = TcpClient>>(mut bed: B) {

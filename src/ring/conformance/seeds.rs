@@ -1,8 +1,9 @@
 //! What only the simulation can show: the same seed gives the same history, and connections that break at any point.
 
 use super::beds::{Announce, LISTENER};
-use super::cases::{options, pattern};
+use super::cases::options;
 use super::server::{Server, echo};
+use super::talk::pattern;
 use crate::ring::sim::{Faults, Sim, SimClient, SimNet};
 use crate::ring::{ConnId, Driver, Event, Outgoing};
 use std::time::Duration;

@@ -166,7 +166,7 @@ mod tests {
     fn lengths(owned: &Owned) -> Vec<usize> {
         let of = |header: &libc::msghdr| {
             // SAFETY: the header was built over `owned.iovecs`, which is borrowed here.
-            let iovecs = unsafe { std::slice::from_raw_parts(header.msg_iov, header.msg_iovlen as usize) };
+            let iovecs = unsafe { std::slice::from_raw_parts(header.msg_iov, header.msg_iovlen as _) };
             iovecs.iter().map(|iovec| iovec.iov_len).sum()
         };
         owned.headers.iter().map(of).collect()
