@@ -38,6 +38,17 @@ fn large_values_are_pinned_and_come_back_whole() {
 }
 
 #[test]
+fn a_key_named_again_and_again_is_pinned_in_the_end() {
+    let mut client = super::client();
+    let value = vec![b'x'; 2000];
+    client.run_args(&[b"MSET", b"a", &value, b"b", b"1"]);
+    let mut args = vec![&b"MGET"[..]];
+    args.resize(3001, b"a");
+    let reply = client.run_args(&args);
+    assert_eq!(reply.len(), "*3000\r\n".len() + 3000 * ("$2000\r\n\r\n".len() + 2000));
+}
+
+#[test]
 fn writing() {
     let mut client = super::client();
     play(
