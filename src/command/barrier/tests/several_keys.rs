@@ -242,5 +242,10 @@ fn a_value_that_is_too_large_writes_nothing() {
         let reply = client.run_args(&[b"MSET", b"a", b"1", b"huge", &huge]);
         assert_eq!(reply, b"-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n");
         assert_eq!(client.run("EXISTS a huge"), ":0");
+        client.run("MSET a 1 b 2");
+        let long = vec![b'k'; 70_000];
+        let reply = client.run_args(&[b"MSET", b"a", b"3", &long, b"4"]);
+        assert!(reply.starts_with(b"-ERR key is longer than"));
+        assert_eq!(client.run("MGET a b"), "*2 $1 1 $1 2");
     }
 }

@@ -131,5 +131,5 @@ fn keys_refuses_an_answer_that_would_fill_the_memory() {
         client.run(&format!("MSET {key}{n} 1 {key}{n} 1"));
     }
     assert_eq!(client.run("KEYS k*"), "-ERR too many keys match for one reply, please use SCAN");
-    assert_eq!(client.run("KEYS *k7").len(), "*0".len());
+    assert!(client.run("KEYS *k7").starts_with("*1 $60001 kkk"));
 }
