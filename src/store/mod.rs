@@ -129,6 +129,23 @@ pub struct PartitionGuard<'a> {
     graveyard: Graveyard,
 }
 
+/// What a partition has to free: freed when this is dropped.
+pub struct Remains {
+    _graveyard: Graveyard,
+}
+
+impl PartitionGuard<'_> {
+    /// Unlocks and returns what is to be freed, if anything is: for those who hold further partitions, under whose locks nothing slow
+    /// may happen either.
+    #[inline]
+    pub fn unlock(mut self) -> Option<Remains> {
+        if self.partition.graveyard.is_empty() {
+            return None;
+        }
+        Some(Remains { _graveyard: self.partition.take_graveyard() })
+    }
+}
+
 impl Deref for PartitionGuard<'_> {
     type Target = Partition;
     #[inline]

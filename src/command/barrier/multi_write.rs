@@ -130,6 +130,10 @@ fn write_all(
 ) -> Result<bool, ErrorText> {
     let (store, now_ms) = (ctx.store, ctx.now_ms);
     let keys = keys(ctx, pairs.iter().step_by(2));
+    // Found out before anything is written: with eviction on, undoing forgets.
+    if keys.iter().any(|key| key.bytes.len() > store.max_key_len()) {
+        return Err(refused(WriteError::KeyTooLong).into());
+    }
     let mut values: SmallVec<[Value<'_>; 16]> = SmallVec::new();
     for value in pairs.iter().skip(1).step_by(2) {
         values.push(prepare(value, store).map_err(refused)?);
@@ -223,5 +227,44 @@ impl<'k> Undo<'k> {
                 let _ = locked.partition(&key).set(&key, as_value(&value, store), expiry, now_ms);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Budget, StoreConfig};
+    use std::sync::Arc;
+
+    /// Overwrites `old` and adds `new`, then meets a key that the store refuses. Returns what `old` holds afterwards.
+    fn refused_in_the_middle(eviction: Eviction) -> Option<(Vec<u8>, Option<u64>)> {
+        let config = StoreConfig {
+            partitions: 2,
+            eviction,
+            max_value_size: 1 << 20,
+            prefault: false,
+            seeds: [1, 2, 3, 4],
+        };
+        let store = Store::new(config, Arc::new(Budget::new(16 << 20))).unwrap();
+        let long = vec![b'k'; store.max_key_len() + 1];
+        let keys: Keys<'_> =
+            [&b"old"[..], b"new", b"old", &long].into_iter().map(|key| store.key(0, key)).collect();
+        let mut locked = LockedSet::of(&store, &keys);
+        locked.partition(&keys[0]).set(&keys[0], Value::Inline(b"before"), Expiry::At(9000), 1).unwrap();
+        let values = [b"a", b"b", b"c", b"d"].map(|value| Value::Inline(value));
+        let written = set_all(&mut locked, &keys, &values, Expiry::None, eviction, 1);
+        assert_eq!(written, Err(WriteError::KeyTooLong));
+        assert!(locked.partition(&keys[1]).peek(&keys[1], 1).is_none());
+        locked.partition(&keys[0]).peek(&keys[0], 1).map(|entry| (entry.value.to_vec(), entry.expire_at_ms))
+    }
+
+    #[test]
+    fn what_was_overwritten_comes_back_where_nothing_may_be_lost() {
+        assert_eq!(refused_in_the_middle(Eviction::None), Some((b"before".to_vec(), Some(9000))));
+    }
+
+    #[test]
+    fn a_cache_that_evicts_forgets_what_it_could_not_finish() {
+        assert_eq!(refused_in_the_middle(Eviction::Lru), None);
     }
 }
