@@ -65,12 +65,13 @@ pub const OUTPUT_CAP_EXTRA: usize = 64 << 20;
 pub const MAX_CLIENTS: usize = 10_000;
 /// `--max-clients`, most: connection slots are 32-bit numbers, descriptors run out long before.
 pub const MAX_CLIENTS_MOST: usize = 4_000_000;
-/// Descriptors for all that is not a client: standard streams, admin connections, signals, epoll, logs.
-pub const FDS_RESERVED: usize = 64;
-/// Descriptors per worker: its ring or epoll, its waker, its listeners.
-pub const FDS_PER_WORKER: usize = 8;
+/// Descriptors for all that is not a client: standard streams, the admin listener, the control thread's ring and
+/// epoll, files of /proc that are read.
+pub const FDS_RESERVED: usize = 16;
+/// Descriptors per worker beside its listeners: its ring or epoll, its waker, one connection on its way out.
+pub const FDS_PER_WORKER: usize = 4;
 /// Admin connections served at once.
-pub const ADMIN_CONNECTIONS: usize = 32;
+pub const ADMIN_CONNECTIONS: usize = 8;
 /// An admin connection is closed after so many seconds; scrapers open another.
 pub const ADMIN_CONNECTION_S: u64 = 60;
 
