@@ -185,13 +185,14 @@ fn value_of(entry: &Entry<'_>, scratch: &mut Scratch) -> Outcome {
     if entry.value.len() < PIN_THRESHOLD {
         return Outcome::Value(copied(entry.value, scratch));
     }
-    pinned(entry.pin(), scratch)
+    Outcome::Pinned(pinned(entry.pin(), scratch))
 }
 
-fn pinned(value: bytes::Bytes, scratch: &mut Scratch) -> Outcome {
+/// The index of a value that stays where it is.
+fn pinned(value: bytes::Bytes, scratch: &mut Scratch) -> u32 {
     let index = small(scratch.pins.len());
     scratch.pins.push(value);
-    Outcome::Pinned(index)
+    index
 }
 
 #[inline]

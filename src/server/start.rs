@@ -205,11 +205,12 @@ fn serve(shared: &Shared, happenings: &mpsc::Receiver<Happening>, threads: Threa
             }
             Some(Happening::Signal(name)) => {
                 let name = name?;
-                if !shared.begin_drain() {
+                if shared.is_draining() {
                     log::warn(format_args!("{name} again: ending at once"));
                     std::process::exit(1);
                 }
                 log::info(format_args!("{}", banner::draining(name, shared)));
+                shared.begin_drain();
                 deadline = Some(Instant::now() + shared.config.drain_timeout + DRAIN_GRACE);
             }
             Some(Happening::ControlEnded(result)) => {

@@ -105,7 +105,7 @@ pub fn get_ex(
 pub fn get_in_array(place: &mut Place<'_, '_>, scratch: &mut Scratch, resp3: bool) -> Outcome {
     let start = scratch.bytes.len();
     match place.read() {
-        Some(entry) => {
+        Some(entry) if entry.value.len() < PIN_THRESHOLD => {
             let mut digits = itoa::Buffer::new();
             scratch.bytes.extend_from_slice(b"*1\r\n$");
             scratch.bytes.extend_from_slice(digits.format(entry.value.len()).as_bytes());
@@ -113,6 +113,7 @@ pub fn get_in_array(place: &mut Place<'_, '_>, scratch: &mut Scratch, resp3: boo
             scratch.bytes.extend_from_slice(entry.value);
             scratch.bytes.extend_from_slice(b"\r\n");
         }
+        Some(entry) => return Outcome::PinnedInArray(pinned(entry.pin(), scratch)),
         None if resp3 => scratch.bytes.extend_from_slice(b"*1\r\n_\r\n"),
         None => scratch.bytes.extend_from_slice(b"*1\r\n$-1\r\n"),
     }
@@ -129,7 +130,7 @@ pub fn get_range(place: &mut Place<'_, '_>, scratch: &mut Scratch, start: i64, e
     if range.len() < PIN_THRESHOLD {
         return Outcome::Value(copied(&entry.value[range], scratch));
     }
-    pinned(entry.pin().slice(range), scratch)
+    Outcome::Pinned(pinned(entry.pin().slice(range), scratch))
 }
 
 /// Resolves two inclusive positions, negative ones counted from the end, against a length.

@@ -42,8 +42,8 @@ pub fn bitcount<'a>(args: &[&'a [u8]], _ctx: &PlanContext<'a, '_>) -> Result<Op<
     match args.len() {
         2 => Ok(Op::BitCount(None)),
         3..=5 => {
-            let bits = args.get(4).map_or(Ok(false), |unit| in_bits(unit))?;
             let start = integer(args[2])?;
+            let bits = args.get(4).map_or(Ok(false), |unit| in_bits(unit))?;
             let end = args.get(3).map_or(Ok(-1), |end| integer(end))?;
             Ok(Op::BitCount(Some(BitRange { start, end, bits })))
         }

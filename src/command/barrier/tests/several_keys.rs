@@ -82,7 +82,7 @@ fn msetex() {
             ("MSETEX 1 a 1 KEEPTTL EX 1", "-ERR syntax error"),
             ("MSETEX 1 a 1 EX 10 PX 20", "-ERR syntax error"),
             ("MSETEX 1 a 1 EX 5 EX 6 XX XX", ":1"),
-        ("MSETEX 1 a 1 NX", ":0"),
+            ("MSETEX 1 a 1 NX", ":0"),
             ("MSETEX 2 a 1 q 1 XX", ":0"),
             ("EXISTS q z", ":0"),
             ("MSETEX 2 q 1 r 2 nx ex 10", ":1"),
