@@ -306,7 +306,7 @@ fn expiry() {
     let (mut gets, mut steps, mut state) = (Latencies::new(), Latencies::new(), 1);
     let started = Instant::now();
     let mut turns = 0u64;
-    while started.elapsed() < Duration::from_millis(1500) {
+    while started.elapsed() < Duration::from_millis(2500) {
         let now_ms = 10_000 + u64::try_from(started.elapsed().as_millis()).unwrap_or(0);
         for partition in 0..4 {
             steps.measure(|| bench.store.lock(partition).maintain(now_ms));

@@ -316,7 +316,7 @@ impl Partition {
 
     /// Scans up to [`BATCH`] items of the victim. `None` when it had to be put back.
     fn scan_victim(&mut self, bytes: usize, now_ms: u64) -> Option<usize> {
-        let Some(Victim { segment, at, .. }) = self.victim else { return None };
+        let Victim { segment, at, .. } = self.victim?;
         let used = self.log.segments[segment as usize].used as usize;
         let start = self.arena.segment_start(segment);
         let mut batch = [(Offset(0), 0u64); BATCH];
