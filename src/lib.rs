@@ -7,6 +7,7 @@
 pub mod command;
 pub mod config;
 pub mod conn;
+pub mod control;
 pub mod limits;
 pub mod proto;
 pub mod ring;

@@ -86,7 +86,7 @@ fn run(
         Op::Ttl(form) => Ok(generic::ttl(place, *form)),
         Op::SetIf { value, how } => strings::set_if(place, scratch, value, how),
         Op::GetDel => Ok(strings::get_del(place, scratch)),
-        Op::GetEx(change) => strings::get_ex(place, scratch, change),
+        Op::GetEx(change) => strings::get_ex(place, scratch, *change),
         Op::GetInArray => Ok(strings::get_in_array(place, scratch, resp3)),
         Op::Strlen => Ok(strings::strlen(place)),
         Op::GetRange { start, end } => Ok(strings::get_range(place, scratch, *start, *end)),
@@ -185,13 +185,14 @@ fn value_of(entry: &Entry<'_>, scratch: &mut Scratch) -> Outcome {
     if entry.value.len() < PIN_THRESHOLD {
         return Outcome::Value(copied(entry.value, scratch));
     }
-    pinned(entry.pin(), scratch)
+    Outcome::Pinned(pinned(entry.pin(), scratch))
 }
 
-fn pinned(value: bytes::Bytes, scratch: &mut Scratch) -> Outcome {
+/// The index of a value that stays where it is.
+fn pinned(value: bytes::Bytes, scratch: &mut Scratch) -> u32 {
     let index = small(scratch.pins.len());
     scratch.pins.push(value);
-    Outcome::Pinned(index)
+    index
 }
 
 #[inline]

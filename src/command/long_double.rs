@@ -61,11 +61,8 @@ impl LongDouble {
         if self.is_infinite() || other.is_infinite() {
             return LongDouble::INFINITY;
         }
-        if self.mantissa == 0 {
-            return other;
-        }
-        if other.mantissa == 0 {
-            return self;
+        if self.mantissa == 0 || other.mantissa == 0 {
+            return if self.mantissa == 0 { other } else { self };
         }
         let (big, small) = match self.exponent.cmp(&other.exponent).then(self.mantissa.cmp(&other.mantissa)) {
             Ordering::Less => (other, self),
@@ -93,6 +90,9 @@ impl std::fmt::Display for LongDouble {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         if self.is_infinite() {
             return f.write_str(if self.negative { "-inf" } else { "inf" });
+        }
+        if self.mantissa == 0 {
+            return f.write_str("0");
         }
         if self.exponent >= 0 {
             let mut number = Big::from(self.mantissa);
@@ -285,7 +285,7 @@ mod tests {
             ("0", "-0.0", "0"),
             ("1e-30", "-2e-30", "0"),
             ("9223372036854775807", "1", "9223372036854775808"),
-            ("17179869184", "0.00001", "17179869184.00001000016927719"),
+            ("17179869184", "0.00001", "17179869184.00001000054180622"),
             ("1e30", "1", "1000000000000000000024696061952"),
             (".5", "5.", "5.5"),
         ] {

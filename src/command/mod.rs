@@ -68,6 +68,8 @@ impl Request<'_> {
     }
 }
 
+const _: () = assert!(size_of::<Request<'_>>() <= 112, "a turn's requests should stay in the cache");
+
 /// What a request turned out to be.
 #[derive(Debug)]
 pub enum Plan<'a> {

@@ -21,8 +21,8 @@ pub enum Op<'a> {
     },
     /// The value; the key is removed.
     GetDel,
-    /// The value, whose expiry may change. A wrong time is an error only if there is a value.
-    GetEx(Result<Option<Expiry>, &'a str>),
+    /// The value, whose expiry may change.
+    GetEx(Option<Expiry>),
     /// MGET of one key: the value in an array.
     GetInArray,
     Strlen,

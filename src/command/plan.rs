@@ -52,7 +52,7 @@ fn plan_row<'a>(
     if !spec.accepts(args.len()) {
         return Err(wrong_arity(spec));
     }
-    if !ctx.session.authenticated && !spec.flags.has(table::Flags::NO_AUTH) && !is_container(spec) {
+    if !ctx.session.authenticated && !spec.flags.has(table::Flags::NO_AUTH) && !has_subcommand(spec, args) {
         return Err(NO_AUTH.into());
     }
     match spec.kind {
@@ -70,9 +70,9 @@ fn plan_row<'a>(
     }
 }
 
-/// Containers have no flags of their own: access is checked for the subcommand.
-fn is_container(spec: &Spec) -> bool {
-    matches!(spec.kind, Kind::Container { .. })
+/// Whether access is up to the subcommand's row.
+fn has_subcommand(spec: &Spec, args: &[&[u8]]) -> bool {
+    matches!(spec.kind, Kind::Container { .. }) && args.len() > 1
 }
 
 #[inline]
@@ -163,3 +163,6 @@ pub fn payload<'a>(value: &'a [u8], store: &Store) -> Result<Payload<'a>, ErrorT
 pub fn integer(arg: &[u8]) -> Result<i64, ErrorText> {
     super::number::parse_i64(arg).ok_or(ErrorText::Borrowed(NOT_AN_INTEGER))
 }
+
+#[cfg(test)]
+mod tests;

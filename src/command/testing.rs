@@ -85,7 +85,7 @@ impl<H: Host> Client<H> {
                 return flatten(&out);
             }
         };
-        encode(&outcome, &scratch, &mut Writer::new(&mut out, self.session.resp3));
+        crate::proto::resp::encode(&outcome, &scratch, self.session.resp3, &mut out);
         flatten(&out)
     }
 }
@@ -116,21 +116,6 @@ fn execute_one(
     assert_eq!(execute(&mut partition, &mut requests, &[0], &mut scratch, stats, now_ms, true), 1);
     let [request] = requests;
     (request.outcome, scratch)
-}
-
-fn encode(outcome: &Outcome, scratch: &Scratch, out: &mut Writer<'_>) {
-    let bytes = |span: &crate::proto::Span| &scratch.bytes[span.start as usize..][..span.len as usize];
-    match outcome {
-        Outcome::Pending => panic!("executed without an outcome"),
-        Outcome::Ok => out.ok(),
-        Outcome::Pong => out.simple("PONG"),
-        Outcome::Nil => out.null(),
-        Outcome::Int(n) => out.int(*n),
-        Outcome::Value(span) => out.bulk(bytes(span)),
-        Outcome::Pinned(index) => out.bulk_pinned(scratch.pins[*index as usize].clone()),
-        Outcome::Encoded(span) => out.raw(bytes(span)),
-        Outcome::Error(text) => out.error(text),
-    }
 }
 
 /// The reply as it would leave, pinned values in their places.

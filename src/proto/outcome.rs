@@ -23,6 +23,8 @@ pub enum Outcome {
     Value(Span),
     /// A value of `PIN_THRESHOLD` bytes or more, left where it is: index into [`Scratch::pins`].
     Pinned(u32),
+    /// The same as the only element of an array (MGET of one key).
+    PinnedInArray(u32),
     /// A whole reply, already in the connection's own protocol.
     Encoded(Span),
     /// An error with its code, as Redis words it and without the leading dash ("ERR syntax error").

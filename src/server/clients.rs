@@ -4,12 +4,12 @@
 //! one per worker, so that connecting and leaving meet no other worker's lock.
 //!
 //! ```text
-//!   worker 0 ─┐ register / remove     ┌ shard 0: id → Arc<ClientEntry> ┐
+//!   worker 0 ─┐ register, remove      ┌ shard 0: id → ClientEntry ┐
 //!   worker 1 ─┤ ───────────────────►  ├ shard 1                   ├ ◄── CLIENT LIST, INFO, KILL, from any thread
-//!             └ stores into its entry  └ …                         ┘
+//!             └ stores into entries   └ …                         ┘
 //! ```
 
-use crate::command::{COMMANDS, ClientFilter};
+use crate::command::{COMMANDS, ClientFilter, ClientView, table};
 use crate::conn::Session;
 use crate::sys::listener::canonical;
 use parking_lot::Mutex;
@@ -66,10 +66,12 @@ impl ClientEntry {
         self.last_ms.store(now_ms, Relaxed);
     }
 
-    /// It sent this command (index into the command table).
-    pub fn note_command(&self, command: u16) {
-        self.last_command.store(command, Relaxed);
-        self.commands.store(self.commands.load(Relaxed) + 1, Relaxed);
+    /// It sent so many commands, the last of this name.
+    pub fn note_commands(&self, last_name: &[u8], count: u32) {
+        if count > 0 {
+            self.last_command.store(table::lookup(last_name).unwrap_or(NO_COMMAND), Relaxed);
+            self.commands.store(self.commands.load(Relaxed) + u64::from(count), Relaxed);
+        }
     }
 
     /// Bytes received and not yet executed, bytes answered and not yet taken by the kernel.
@@ -92,15 +94,27 @@ impl ClientEntry {
     }
 
     fn matches(&self, filter: &ClientFilter, now_ms: u64) -> bool {
-        let age_s = now_ms.saturating_sub(self.created_ms) / 1000;
-        (filter.ids.is_empty() || filter.ids.contains(&self.id))
-            && filter.addr.as_ref().is_none_or(|addr| *addr == self.addr.to_string())
-            && filter.laddr.as_ref().is_none_or(|laddr| *laddr == self.laddr.to_string())
-            // There is one user and one class of client here.
-            && filter.user.as_ref().is_none_or(|user| user == "default")
-            && filter.class.as_ref().is_none_or(|class| class == "normal")
-            && filter.max_age_s.is_none_or(|max| age_s >= max)
-            && filter.skip_id != Some(self.id)
+        let names = self.names.lock();
+        filter.accepts(&ClientView {
+            id: self.id,
+            addr: &self.addr.to_string(),
+            laddr: &self.laddr.to_string(),
+            name: &names.name,
+            lib_name: &names.lib_name,
+            lib_version: &names.lib_version,
+            flags: &self.flags(),
+            db: self.db.load(Relaxed),
+            age_s: now_ms.saturating_sub(self.created_ms) / 1000,
+            idle_s: now_ms.saturating_sub(self.last_ms.load(Relaxed)) / 1000,
+        })
+    }
+
+    /// Redis's letters for what a connection is; "N" for nothing special.
+    fn flags(&self) -> String {
+        let letters =
+            [(self.is_killed(), 'A'), (self.no_evict.load(Relaxed), 'e'), (self.no_touch.load(Relaxed), 'T')];
+        let set: String = letters.iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect();
+        if set.is_empty() { "N".to_owned() } else { set }
     }
 
     /// A line of CLIENT LIST in Redis's format, without its newline.
@@ -109,14 +123,6 @@ impl ClientEntry {
         let command =
             COMMANDS.get(usize::from(self.last_command.load(Relaxed))).map_or("NULL", |spec| spec.name);
         let (inbox, outbox) = (self.inbox_bytes.load(Relaxed), self.outbox_bytes.load(Relaxed));
-        let mut flags = String::new();
-        for (set, flag) in
-            [(self.is_killed(), 'A'), (self.no_evict.load(Relaxed), 'e'), (self.no_touch.load(Relaxed), 'T')]
-        {
-            if set {
-                flags.push(flag);
-            }
-        }
         let mut line = String::with_capacity(384);
         let _ = write!(
             line,
@@ -129,7 +135,7 @@ impl ClientEntry {
             names.name,
             now_ms.saturating_sub(self.created_ms) / 1000,
             now_ms.saturating_sub(self.last_ms.load(Relaxed)) / 1000,
-            if flags.is_empty() { "N" } else { &flags },
+            self.flags(),
             self.db.load(Relaxed),
             usize::from(outbox > 0),
             size_of::<ClientEntry>() + inbox + outbox,
@@ -144,10 +150,13 @@ impl ClientEntry {
     }
 }
 
+/// One worker's connections, by id.
+type Shard = Mutex<HashMap<u64, Arc<ClientEntry>>>;
+
 /// All connections, by worker.
 #[derive(Debug)]
 pub struct Clients {
-    shards: Box<[Mutex<HashMap<u64, Arc<ClientEntry>>>]>,
+    shards: Box<[Shard]>,
     next_id: AtomicU64,
     /// Admitted and not yet removed.
     count: AtomicUsize,
@@ -286,11 +295,11 @@ mod tests {
         session.resp3 = true;
         session.no_evict = true;
         entries[0].update(&session);
-        entries[0].note_command(crate::command::table::lookup(b"client").unwrap());
+        entries[0].note_commands(b"CLIENT", 5);
         entries[0].touch(6_000);
         entries[0].note_buffers(0, 42);
         let line = clients.info(1, 9_500);
-        assert!(line.ends_with("tot-cmds=1\n"));
+        assert!(line.ends_with("tot-cmds=5\n"));
         let fields: HashMap<&str, &str> =
             line.trim().split(' ').map(|f| f.split_once('=').unwrap()).collect();
         for (name, value) in [

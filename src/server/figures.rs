@@ -15,9 +15,15 @@ pub struct Keyspace {
     pub keys_with_expiry: [u64; DATABASES as usize],
     /// Bytes of live items with their headers.
     pub live_bytes: u64,
+    /// Bytes of dead items that still take room in segments.
+    pub dead_bytes: u64,
     /// Since the start.
     pub evicted: u64,
     pub expired: u64,
+    /// Items kept by second chance.
+    pub reinserted: u64,
+    /// Writes that had to empty a segment themselves.
+    pub stalls: u64,
 }
 
 /// Memory in bytes, by part.
@@ -90,27 +96,33 @@ impl Shared {
                 sum.keys_with_expiry[db] += stats.items_with_expiry[db];
             }
             sum.live_bytes += stats.live_bytes;
+            sum.dead_bytes += stats.dead_bytes;
+            sum.reinserted += stats.reinserted;
+            sum.stalls += stats.stalls;
             sum.evicted += stats.evicted;
             sum.expired += stats.expired;
         }
         sum
     }
 
+    /// Measures the process's memory, so that peaks are seen without anyone asking.
+    pub fn sample_memory(&self) {
+        self.sampler.memory(machine::resident_bytes(), self.store.budget().used());
+    }
+
     fn memory(&self) -> Memory {
+        self.sample_memory();
         let budget = self.store.budget();
-        let used = budget.used();
-        let resident = machine::resident_bytes();
-        self.sampler.memory(resident, used);
         Memory {
             limit: budget.limit(),
-            used,
+            used: budget.used(),
             used_peak: self.sampler.used_peak(),
             segments: budget.segments.load(Relaxed),
             index: budget.index.load(Relaxed),
             large: budget.large.load(Relaxed),
             connections: budget.connections.load(Relaxed),
             fixed: budget.fixed.load(Relaxed),
-            resident,
+            resident: self.sampler.resident(),
             resident_peak: self.sampler.resident_peak(),
             machine: self.config.machine_memory,
         }

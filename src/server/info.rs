@@ -3,13 +3,10 @@
 use super::figures::{Figures, ratio};
 use super::parameters::policy_name;
 use super::shared::{Shared, unix_us};
-use crate::command::COMMANDS;
+use crate::command::{COMMANDS, REDIS_VERSION};
 use crate::config::format_bytes;
 use crate::sys::machine;
 use std::fmt::Write;
-
-/// The version whose behaviour clients may rely on. Some refuse features below 7.4.0.
-pub const REDIS_VERSION: &str = "7.4.0";
 
 type Section = fn(&mut String, &Shared, &Figures);
 
@@ -118,6 +115,7 @@ fn memory(out: &mut String, shared: &Shared, f: &Figures) {
         "used_memory_startup": m.fixed,
         "used_memory_dataset": live,
         "used_memory_dataset_perc": format_args!("{:.2}%", 100.0 * ratio(live as u64, m.used as u64)),
+        "used_memory_dead": f.keyspace.dead_bytes,
         "used_memory_segments": m.segments,
         "used_memory_index": m.index,
         "used_memory_large_values": m.large,

@@ -1,5 +1,6 @@
 //! The server around its workers: what they share, how they start, how they end.
 
+mod banner;
 mod clients;
 mod figures;
 mod host;
@@ -10,13 +11,15 @@ mod pause;
 mod sampler;
 mod settings;
 mod shared;
+mod start;
 
 pub use clients::{ClientEntry, Clients};
-pub use figures::Figures;
+pub use figures::{Figures, ratio};
 pub use pause::Pause;
 pub use sampler::{Rates, Sample};
 pub use settings::Settings;
 pub use shared::{Message, Refusal, Shared, WorkerHandle};
+pub use start::{RunError, run};
 
 /// A server without threads, for tests of what surrounds it.
 #[cfg(test)]

@@ -54,8 +54,9 @@ mod tests {
     #[test]
     fn writes_wait_then_everything_then_nothing() {
         let pause = Pause::default();
-        let (get, set, client): (&[&[u8]], &[&[u8]], &[&[u8]]) =
-            (&[b"GET", b"k"], &[b"SET", b"k", b"v"], &[b"CLIENT"]);
+        let get: &[&[u8]] = &[b"GET", b"k"];
+        let set: &[&[u8]] = &[b"SET", b"k", b"v"];
+        let client: &[&[u8]] = &[b"CLIENT"];
         assert!(!pause.holds(set, 1));
         pause.set(Some((100, PauseMode::Write)), 1_000);
         assert!(pause.holds(set, 1_050) && !pause.holds(get, 1_050) && !pause.holds(client, 1_050));

@@ -13,7 +13,7 @@
 
 use super::clients::{ClientEntry, Clients};
 use super::pause::Pause;
-use super::sampler::Sampler;
+use super::sampler::{Sample, Sampler};
 use super::settings::Settings;
 use crate::command::COMMANDS;
 use crate::config::Config;
@@ -51,9 +51,9 @@ impl Refusal {
         match self {
             Refusal::MaxClients => "-ERR max number of clients reached\r\n",
             Refusal::Protected => {
-                "-DENIED KV-Cache runs in protected mode: no password is set, so only clients on its own machine are served. \
-                 To let others in, choose one: 1) set a password, by KV_REQUIREPASS or --requirepass at its start, or by \
-                 'CONFIG SET requirepass <password>' from its own machine; 2) turn protected mode off, by \
+                "-DENIED KV-Cache runs in protected mode: no password is set, so only clients on the loopback interface of its own \
+                 machine are served. To let others in, choose one: 1) set a password, by KV_REQUIREPASS or --requirepass \
+                 at its start, or by 'CONFIG SET requirepass <password>' over loopback; 2) turn protected mode off, by \
                  --protected-mode no or 'CONFIG SET protected-mode no', if nobody but you can reach this port.\r\n"
             }
         }
@@ -91,6 +91,7 @@ pub struct Shared {
     pub(super) started: Instant,
     pub(super) started_us: u64,
     pub(super) random: AtomicU64,
+    ready: AtomicBool,
     draining: AtomicBool,
 }
 
@@ -103,7 +104,7 @@ pub(super) struct Baseline {
 }
 
 impl Shared {
-    /// `seed`: three random words, for RANDOMKEY and the run id. `max_descriptors`: what the limit on open files is now.
+    /// `seed`: three random words, for RANDOMKEY and the run id.
     pub fn new(config: Arc<Config>, store: Arc<Store>, addresses: Vec<SocketAddr>, seed: [u64; 3]) -> Shared {
         let worker = |_| WorkerHandle {
             stats: Arc::new(WorkerStats::new(COMMANDS.len())),
@@ -123,6 +124,7 @@ impl Shared {
             started: Instant::now(),
             started_us: unix_us(),
             random: AtomicU64::new(random_word),
+            ready: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             config,
             store,
@@ -207,6 +209,20 @@ impl Shared {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// All workers serve.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Relaxed);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Relaxed)
+    }
+
+    /// The control thread's sample of the counters, from which rates are made.
+    pub fn sample(&self, sample: Sample) {
+        self.sampler.add(sample);
     }
 
     /// The counters of all workers together, since the start.

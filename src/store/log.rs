@@ -144,9 +144,10 @@ impl Log {
         self.lists[queue as usize].len
     }
 
-    /// Sequence number of the next segment to be opened.
-    pub fn next_sequence(&self) -> u64 {
-        self.next_sequence
+    /// A number between the sequences of all segments so far and those of all to come; no two calls return the same.
+    pub fn divide(&mut self) -> u64 {
+        self.next_sequence += 1;
+        self.next_sequence - 1
     }
 
     /// Takes `size` bytes from the open segment, if there is one and they fit: the segment and the place in it.

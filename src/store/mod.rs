@@ -29,7 +29,7 @@ mod scan;
 pub use budget::Budget;
 pub use partition::{Entry, Partition, PartitionStats};
 
-use arena::{Arena, HUGE_PAGE, Shared, Table, TableShared};
+use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use partition::{Graveyard, Limits};
@@ -127,6 +127,23 @@ pub struct PartitionGuard<'a> {
     // In this order: unlocked first, then freed.
     partition: MutexGuard<'a, Partition>,
     graveyard: Graveyard,
+}
+
+/// What a partition has to free: freed when this is dropped.
+pub struct Remains {
+    _graveyard: Graveyard,
+}
+
+impl PartitionGuard<'_> {
+    /// Unlocks and returns what is to be freed, if anything is: for those who hold further partitions, under whose locks nothing slow
+    /// may happen either.
+    #[inline]
+    pub fn unlock(mut self) -> Option<Remains> {
+        if self.partition.graveyard.is_empty() {
+            return None;
+        }
+        Some(Remains { _graveyard: self.partition.take_graveyard() })
+    }
 }
 
 impl Deref for PartitionGuard<'_> {
@@ -312,7 +329,7 @@ fn new_partition(
     budget: &Arc<Budget>,
     limits: Limits,
 ) -> io::Result<Partition> {
-    let segments = (share / segment_size * GROWTH).min((8 << 32) / segment_size).min(1 << 14);
+    let segments = (share / segment_size * GROWTH).min(REACH / segment_size).min(1 << 14);
     let arena = Arena::new(segment_size, segments, budget.clone())?;
     let huge = segment_size >= HUGE_PAGE;
     // The smallest items take 16 bytes, and their index entries nine.

@@ -625,7 +625,7 @@ impl Partition {
     /// `maintain`.
     pub fn flush(&mut self, db: Option<u8>) {
         self.close_all();
-        let sequence = self.log.next_sequence();
+        let sequence = self.log.divide();
         for logical in 0..DATABASES {
             if db.is_none_or(|db| db == logical) {
                 let physical = self.physical[logical as usize];

@@ -6,7 +6,7 @@
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -36,30 +36,41 @@ pub struct Listeners {
 
 /// Why an address could not be listened on: what, likely why, and what to do.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}\n  {}", source.desc(), hint(*address, *source))]
+#[error("cannot listen on {address}: {}\n  {}", source.desc(), hint(*address, *flags, *source))]
 pub struct BindError {
     pub address: SocketAddr,
+    /// The flags that choose port and address.
+    flags: Flags,
     pub source: Errno,
 }
 
-fn hint(address: SocketAddr, errno: Errno) -> String {
-    let port = address.port();
+#[derive(Clone, Copy, Debug)]
+struct Flags {
+    port: &'static str,
+    bind: &'static str,
+}
+
+const CLIENT_FLAGS: Flags = Flags { port: "--port", bind: "--bind" };
+const ADMIN_FLAGS: Flags = Flags { port: "--admin-port", bind: "--admin-bind" };
+
+fn hint(address: SocketAddr, flags: Flags, errno: Errno) -> String {
+    let (port, Flags { port: port_flag, bind: bind_flag }) = (address.port(), flags);
     match errno {
         Errno::EADDRINUSE => format!(
             "Likely another server, perhaps a second kv-server, has port {port}. \
-             See which with `ss -ltnp 'sport = :{port}'`, stop it, or choose another with --port."
+             See which with `ss -ltnp 'sport = :{port}'`, stop it, or choose another with {port_flag}."
         ),
         Errno::EACCES => format!(
-            "Ports below 1024 need a privilege. Choose a higher one with --port, or allow this one with \
+            "Ports below 1024 need a privilege. Choose a higher one with {port_flag}, or allow this one with \
              `sysctl net.ipv4.ip_unprivileged_port_start={port}`."
         ),
         Errno::EADDRNOTAVAIL => {
             format!(
-                "This machine has no address {}. List its addresses with `ip -brief address`, then set --bind.",
+                "This machine has no address {}. List its addresses with `ip -brief address`, then set {bind_flag}.",
                 address.ip()
             )
         }
-        Errno::EAFNOSUPPORT => "IPv6 is turned off here. Use an IPv4 address with --bind.".to_string(),
+        Errno::EAFNOSUPPORT => format!("IPv6 is turned off here. Use an IPv4 address with {bind_flag}."),
         Errno::EMFILE | Errno::ENFILE => {
             "No descriptors are left. Raise the limit with `ulimit -n 65536`.".to_string()
         }
@@ -86,8 +97,11 @@ impl Listeners {
         for _ in 0..options.workers {
             let mut sockets = Vec::new();
             for address in &addresses {
-                sockets
-                    .push(open(*address, options).map_err(|source| BindError { address: *address, source })?);
+                sockets.push(open(*address, options).map_err(|source| BindError {
+                    address: *address,
+                    flags: CLIENT_FLAGS,
+                    source,
+                })?);
             }
             per_worker.push(sockets);
         }
@@ -105,6 +119,27 @@ fn claim_everywhere(port: &mut u16, retry: Duration) -> Result<SocketAddr, BindE
     }
 }
 
+/// One listener of its own, for the admin pages: not shared, no options.
+pub fn bind_one(address: SocketAddr, retry: Duration) -> Result<TcpListener, BindError> {
+    let give_up = Instant::now() + retry;
+    loop {
+        let failed = match socket_for(address).and_then(|fd| listen(fd, address)) {
+            Ok(fd) => return Ok(TcpListener::from(fd)),
+            Err(failed) => failed,
+        };
+        if failed != Errno::EADDRINUSE || Instant::now() >= give_up {
+            return Err(BindError { address, flags: ADMIN_FLAGS, source: failed });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn listen(fd: OwnedFd, address: SocketAddr) -> Result<OwnedFd, Errno> {
+    socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+    socket::listen(&fd, Backlog::new(64)?)?;
+    Ok(fd)
+}
+
 /// Finds out whether an address is free by binding it alone, and fixes the port if any would do.
 fn claim(ip: IpAddr, port: &mut u16, retry: Duration) -> Result<SocketAddr, BindError> {
     let address = SocketAddr::new(ip, *port);
@@ -118,7 +153,7 @@ fn claim(ip: IpAddr, port: &mut u16, retry: Duration) -> Result<SocketAddr, Bind
             Err(Errno::EADDRINUSE) if Instant::now() < give_up => {
                 std::thread::sleep(Duration::from_millis(5))
             }
-            Err(source) => return Err(BindError { address, source }),
+            Err(source) => return Err(BindError { address, flags: CLIENT_FLAGS, source }),
         }
     }
 }
@@ -182,7 +217,7 @@ impl From<BindError> for io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{TcpListener, TcpStream};
+    use std::net::TcpStream;
 
     fn options(bind: &[&str], port: u16, workers: usize) -> ListenOptions {
         ListenOptions {
@@ -251,6 +286,13 @@ mod tests {
         let patient = ListenOptions { retry: Duration::from_secs(5), ..options(&["127.0.0.1"], port, 1) };
         Listeners::bind(&patient).unwrap();
         holder.join().unwrap();
+    }
+
+    #[test]
+    fn a_taken_admin_port_names_its_own_flag() {
+        let first = bind_one("127.0.0.1:0".parse().unwrap(), Duration::ZERO).unwrap();
+        let text = bind_one(first.local_addr().unwrap(), Duration::ZERO).unwrap_err().to_string();
+        assert!(text.contains("--admin-port"), "{text}");
     }
 
     #[test]

@@ -1,9 +1,7 @@
-//! Signals, taken as events by the control thread instead of interrupting workers.
+//! Signals as values: blocked in all threads, taken by one that waits for them, so that they interrupt no worker.
 
 use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 fn ending() -> SigSet {
     let mut set = SigSet::empty();
@@ -19,31 +17,24 @@ pub fn block() -> io::Result<()> {
     Ok(())
 }
 
-/// The blocked signals as a descriptor that becomes readable.
-#[derive(Debug)]
-pub struct Signals(SignalFd);
-
-impl Signals {
-    pub fn new() -> io::Result<Signals> {
-        Ok(Signals(SignalFd::with_flags(&ending(), SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?))
-    }
-
-    /// The next one that arrived, by name; `None` if none did.
-    pub fn next(&self) -> io::Result<Option<&'static str>> {
-        let Some(info) = self.0.read_signal()? else { return Ok(None) };
-        let number = i32::try_from(info.ssi_signo).unwrap_or(0);
-        Ok(Some(Signal::try_from(number).map_or("a signal", Signal::as_str)))
-    }
+/// Waits for the next of them and returns its name. They must be blocked.
+pub fn wait() -> io::Result<&'static str> {
+    Ok(ending().wait()?.as_str())
 }
 
-impl AsRawFd for Signals {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::raise;
 
-impl AsFd for Signals {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+    #[test]
+    fn a_blocked_signal_is_a_value() {
+        let name = std::thread::spawn(|| {
+            block().unwrap();
+            // Reaches this thread alone (raise(3)): the others of the test process do not block it.
+            raise(Signal::SIGTERM).unwrap();
+            wait().unwrap()
+        });
+        assert_eq!(name.join().unwrap(), "SIGTERM");
     }
 }

@@ -250,6 +250,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(conn) = self.conns.get(id) else { return };
         let (before, memory) = (conn.charged, conn.memory());
         conn.charged = memory;
+        conn.client.note_buffers(conn.inbox.len(), conn.outbox.len());
         self.memory = self.memory - before + memory;
         if memory > before + ROOM_STEP && self.shared.store.make_room(memory - before).is_err() {
             self.stats.closed_inbox += 1;

@@ -17,6 +17,8 @@ mod connections;
 mod lifecycle;
 mod output;
 mod rounds;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod upkeep;
 
@@ -97,15 +99,18 @@ pub struct Worker<D: Driver, C: Clock> {
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     pub fn new(driver: D, clock: C, id: usize, shared: Arc<Shared>) -> Worker<D, C> {
-        let own = shared.store.partitions() / shared.config.threads;
+        // Threads need not be a power of two: every partition has exactly one home.
+        let (partitions, threads) = (shared.store.partitions(), shared.config.threads);
+        let first = id * partitions / threads;
+        let own = (id + 1) * partitions / threads - first;
         let now_ms = clock.now_ms();
         Worker {
             driver,
             clock,
             id,
-            limits: shared.config.parse_limits(),
+            limits: shared.parse_limits(),
             conns: Connections::default(),
-            rounds: Rounds::new(Batcher::new(id * own, own)),
+            rounds: Rounds::new(Batcher::new(first, own)),
             outgoing: Outgoing::default(),
             events: Vec::new(),
             sources: Vec::new(),
@@ -116,7 +121,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             closing: Vec::new(),
             closing_next: Vec::new(),
             failed: Vec::new(),
-            upkeep: Upkeep::new(id * own, own, now_ms),
+            upkeep: Upkeep::new(first, own, now_ms),
             stats: StatsSnapshot::default(),
             memory: 0,
             charged: 0,

@@ -7,23 +7,14 @@
 
 use super::batch::Batcher;
 use super::connections::{Conn, Connections};
-use crate::command::{self, Barrier, CommandStats, Context, Flow, Plan, PlanContext, Request};
+use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Plan, PlanContext, Request};
 use crate::conn::{Inbox, ReplyMode};
+use crate::limits::{ROUND_REQUESTS, RUN_REQUESTS, TURN_REPLY_BYTES, TURN_REQUESTS};
 use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, ReplyBuf, Scratch, detect, json, resp};
 use crate::ring::{ConnId, RecvRef};
 use crate::server::Shared;
 use bumpalo::Bump;
 use std::ops::Range;
-
-/// A round's batch is executed when it has this many requests: enough to overlap cache misses, few enough to stay in the cache.
-const ROUND_REQUESTS: usize = 1024;
-
-/// One connection's share of a round, in requests.
-const RUN_REQUESTS: usize = 512;
-
-/// One connection's share of a turn, in requests and in bytes of replies; the rest waits for the next turn.
-const TURN_REQUESTS: u32 = 8192;
-const TURN_REPLY_BYTES: usize = 1 << 20;
 
 /// Where a connection's bytes of this turn are.
 #[derive(Debug)]
@@ -135,7 +126,7 @@ impl Rounds {
             bump: Bump::new(),
             scratch: Scratch::default(),
             batcher,
-            stats: CommandStats::default(),
+            stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
             replies: ReplyBuf::default(),
             outputs: Vec::new(),
             requests_done: 0,
@@ -182,9 +173,17 @@ impl Rounds {
                 continue;
             };
             let start = requests.len();
-            let mut parser =
-                Parser { requests: &mut requests, args: &mut args, bump: &bump, stats: &mut self.stats, env };
+            let done_before = progress.requests;
+            let mut parser = Parser {
+                requests: &mut requests,
+                args: &mut args,
+                last_name: b"",
+                bump: &bump,
+                stats: &mut self.stats,
+                env,
+            };
             let end = parser.run(conn, slices[source], progress);
+            conn.client.note_commands(parser.last_name, progress.requests - done_before);
             runs.push(Run { source, requests: start..requests.len(), end });
         }
 
@@ -255,11 +254,7 @@ impl Rounds {
 
     fn run_barrier(&mut self, conn: &mut Conn, barrier: &Barrier<'_>, env: &TurnEnv<'_>) -> Flow {
         let start = self.replies.mark();
-        let mode = &mut conn.session.reply_mode;
-        if *mode == ReplyMode::SkipNext {
-            *mode = ReplyMode::SkipThis;
-        }
-        let before = *mode;
+        conn.session.command_begins();
         let mut context = Context {
             store: &env.shared.store,
             session: &mut conn.session,
@@ -268,13 +263,8 @@ impl Rounds {
             now_ms: env.now_ms,
         };
         let flow = command::run(barrier, &mut context, &mut self.replies);
-        // CLIENT REPLY itself writes nothing when it turns replies off, and its OK when it turns them on.
-        let mode = &mut conn.session.reply_mode;
-        if *mode == before && before != ReplyMode::On {
+        if conn.session.command_ends() {
             self.replies.truncate(start);
-        }
-        if *mode == ReplyMode::SkipThis {
-            *mode = ReplyMode::On;
         }
         flow
     }
@@ -291,6 +281,8 @@ fn encode(protocol: Option<Protocol>, request: &Request<'_>, scratch: &Scratch, 
 struct Parser<'p, 'a> {
     requests: &'p mut Vec<Request<'a>>,
     args: &'p mut Vec<&'a [u8]>,
+    /// The name of the last planned request, for CLIENT LIST.
+    last_name: &'a [u8],
     bump: &'a Bump,
     stats: &'p mut CommandStats,
     env: &'p TurnEnv<'p>,
@@ -367,6 +359,7 @@ impl<'a> Parser<'_, 'a> {
             host: self.env.shared,
             now_ms: self.env.now_ms,
         };
+        self.last_name = self.args.first().copied().unwrap_or_default();
         match command::plan(self.args, &context, self.stats) {
             Plan::Keyed(request) => self.requests.push(request),
             Plan::Reply(outcome) => self.requests.push(Request::answered(outcome, conn.session.resp3)),

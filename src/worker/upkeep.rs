@@ -60,6 +60,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let first = self.upkeep.first_partition;
             self.upkeep.due.extend(first..first + self.upkeep.own_partitions);
             self.close_idle();
+            // CONFIG SET maxmemory moves the largest value.
+            self.limits = self.shared.parse_limits();
         }
         if let Some(partition) = self.upkeep.due.pop() {
             let more = self.shared.store.lock(partition).maintain(self.now_ms);

@@ -84,15 +84,17 @@ pub fn msetex_pairs<'a, 'b>(args: &'b [&'a [u8]]) -> Result<&'b [&'a [u8]], Erro
 }
 
 fn msetex_options(options: &[&[u8]], now_ms: u64) -> Result<(Condition, Expiry), ErrorText> {
-    let (mut condition, mut expiry) = (None, None);
+    let (mut condition, mut expiry) = (Condition::Always, None);
     let mut options = options.iter();
     while let Some(option) = options.next() {
         let option = option.to_ascii_uppercase();
+        // An option may be repeated (the last one counts), but not contradicted.
+        let first = expiry.as_ref().is_none_or(|(given, _): &(Vec<u8>, &[u8])| *given == option);
         match &option[..] {
-            b"NX" if condition.is_none() => condition = Some(Condition::NoneExists),
-            b"XX" if condition.is_none() => condition = Some(Condition::AllExist),
-            b"KEEPTTL" if expiry.is_none() => expiry = Some((option, &b""[..])),
-            b"EX" | b"PX" | b"EXAT" | b"PXAT" if expiry.is_none() => {
+            b"NX" if condition != Condition::AllExist => condition = Condition::NoneExists,
+            b"XX" if condition != Condition::NoneExists => condition = Condition::AllExist,
+            b"KEEPTTL" if first => expiry = Some((option, &b""[..])),
+            b"EX" | b"PX" | b"EXAT" | b"PXAT" if first => {
                 let amount = options.next().ok_or(ErrorText::Borrowed(SYNTAX))?;
                 expiry = Some((option, amount));
             }
@@ -104,7 +106,7 @@ fn msetex_options(options: &[&[u8]], now_ms: u64) -> Result<(Condition, Expiry),
         Some((option, _)) if option == b"KEEPTTL" => Expiry::Keep,
         Some((unit, amount)) => Expiry::At(expiry_at(&unit, amount, now_ms)?),
     };
-    Ok((condition.unwrap_or(Condition::Always), expiry))
+    Ok((condition, expiry))
 }
 
 /// When something expires, Unix milliseconds.
@@ -128,6 +130,10 @@ fn write_all(
 ) -> Result<bool, ErrorText> {
     let (store, now_ms) = (ctx.store, ctx.now_ms);
     let keys = keys(ctx, pairs.iter().step_by(2));
+    // Found out before anything is written: with eviction on, undoing forgets.
+    if keys.iter().any(|key| key.bytes.len() > store.max_key_len()) {
+        return Err(refused(WriteError::KeyTooLong).into());
+    }
     let mut values: SmallVec<[Value<'_>; 16]> = SmallVec::new();
     for value in pairs.iter().skip(1).step_by(2) {
         values.push(prepare(value, store).map_err(refused)?);
@@ -221,5 +227,44 @@ impl<'k> Undo<'k> {
                 let _ = locked.partition(&key).set(&key, as_value(&value, store), expiry, now_ms);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Budget, StoreConfig};
+    use std::sync::Arc;
+
+    /// Overwrites `old` and adds `new`, then meets a key that the store refuses. Returns what `old` holds afterwards.
+    fn refused_in_the_middle(eviction: Eviction) -> Option<(Vec<u8>, Option<u64>)> {
+        let config = StoreConfig {
+            partitions: 2,
+            eviction,
+            max_value_size: 1 << 20,
+            prefault: false,
+            seeds: [1, 2, 3, 4],
+        };
+        let store = Store::new(config, Arc::new(Budget::new(16 << 20))).unwrap();
+        let long = vec![b'k'; store.max_key_len() + 1];
+        let keys: Keys<'_> =
+            [&b"old"[..], b"new", b"old", &long].into_iter().map(|key| store.key(0, key)).collect();
+        let mut locked = LockedSet::of(&store, &keys);
+        locked.partition(&keys[0]).set(&keys[0], Value::Inline(b"before"), Expiry::At(9000), 1).unwrap();
+        let values = [b"a", b"b", b"c", b"d"].map(|value| Value::Inline(value));
+        let written = set_all(&mut locked, &keys, &values, Expiry::None, eviction, 1);
+        assert_eq!(written, Err(WriteError::KeyTooLong));
+        assert!(locked.partition(&keys[1]).peek(&keys[1], 1).is_none());
+        locked.partition(&keys[0]).peek(&keys[0], 1).map(|entry| (entry.value.to_vec(), entry.expire_at_ms))
+    }
+
+    #[test]
+    fn what_was_overwritten_comes_back_where_nothing_may_be_lost() {
+        assert_eq!(refused_in_the_middle(Eviction::None), Some((b"before".to_vec(), Some(9000))));
+    }
+
+    #[test]
+    fn a_cache_that_evicts_forgets_what_it_could_not_finish() {
+        assert_eq!(refused_in_the_middle(Eviction::Lru), None);
     }
 }

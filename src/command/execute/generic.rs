@@ -6,8 +6,8 @@ use crate::command::ops::{ExpireWhen, ObjectField, TtlForm};
 use crate::command::plan::expiry::latest;
 use crate::store::Value;
 
-/// Longest value that Valkey keeps in one allocation with its header ("embstr").
-const EMBEDDED_BYTES: usize = 44;
+/// Bytes of key and value that Valkey keeps in one allocation with their header ("embstr"), for keys of up to 31 bytes.
+const EMBEDDED_BYTES: usize = 113;
 
 pub fn expire_at(place: &mut Place<'_, '_>, at_ms: i64, when: ExpireWhen) -> Result<Outcome, WriteError> {
     let Some(entry) = place.current() else { return Ok(Outcome::Int(0)) };
@@ -54,12 +54,13 @@ pub fn type_of(place: &mut Place<'_, '_>, scratch: &mut Scratch) -> Outcome {
 }
 
 pub fn object(place: &mut Place<'_, '_>, scratch: &mut Scratch, field: ObjectField) -> Outcome {
+    let key_len = place.key.bytes.len();
     let Some(entry) = place.look() else { return Outcome::Nil };
     match field {
         ObjectField::Encoding => {
             let encoding: &[u8] = match entry.value {
                 value if parse_i64(value).is_some() => b"int",
-                value if value.len() <= EMBEDDED_BYTES => b"embstr",
+                value if key_len + 2 * usize::from(key_len > 31) + value.len() <= EMBEDDED_BYTES => b"embstr",
                 _ => b"raw",
             };
             Outcome::Value(copied(encoding, scratch))

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::command::ops::{Condition, SetIf, SetReply};
-use crate::command::plan::TOO_LARGE;
 
 #[inline]
 pub fn get(place: &mut Place<'_, '_>, scratch: &mut Scratch) -> Outcome {
@@ -81,24 +80,23 @@ pub fn get_del(place: &mut Place<'_, '_>, scratch: &mut Scratch) -> Outcome {
 pub fn get_ex(
     place: &mut Place<'_, '_>,
     scratch: &mut Scratch,
-    change: &Result<Option<Expiry>, &str>,
+    change: Option<Expiry>,
 ) -> Result<Outcome, WriteError> {
     let outcome = get(place, scratch);
     if outcome == Outcome::Nil {
         return Ok(outcome);
     }
     match change {
-        Err(text) => return Ok(Outcome::Error(String::from(*text).into())),
-        Ok(Some(Expiry::At(at_ms))) if *at_ms <= place.now_ms => {
+        Some(Expiry::At(at_ms)) if at_ms <= place.now_ms => {
             place.remove();
         }
-        Ok(Some(Expiry::At(at_ms))) => {
-            place.set_expiry(Some(*at_ms))?;
+        Some(Expiry::At(at_ms)) => {
+            place.set_expiry(Some(at_ms))?;
         }
-        Ok(Some(Expiry::None)) => {
+        Some(Expiry::None) => {
             place.set_expiry(None)?;
         }
-        Ok(Some(Expiry::Keep) | None) => {}
+        Some(Expiry::Keep) | None => {}
     }
     Ok(outcome)
 }
@@ -107,7 +105,7 @@ pub fn get_ex(
 pub fn get_in_array(place: &mut Place<'_, '_>, scratch: &mut Scratch, resp3: bool) -> Outcome {
     let start = scratch.bytes.len();
     match place.read() {
-        Some(entry) => {
+        Some(entry) if entry.value.len() < PIN_THRESHOLD => {
             let mut digits = itoa::Buffer::new();
             scratch.bytes.extend_from_slice(b"*1\r\n$");
             scratch.bytes.extend_from_slice(digits.format(entry.value.len()).as_bytes());
@@ -115,6 +113,7 @@ pub fn get_in_array(place: &mut Place<'_, '_>, scratch: &mut Scratch, resp3: boo
             scratch.bytes.extend_from_slice(entry.value);
             scratch.bytes.extend_from_slice(b"\r\n");
         }
+        Some(entry) => return Outcome::PinnedInArray(pinned(entry.pin(), scratch)),
         None if resp3 => scratch.bytes.extend_from_slice(b"*1\r\n_\r\n"),
         None => scratch.bytes.extend_from_slice(b"*1\r\n$-1\r\n"),
     }
@@ -131,7 +130,7 @@ pub fn get_range(place: &mut Place<'_, '_>, scratch: &mut Scratch, start: i64, e
     if range.len() < PIN_THRESHOLD {
         return Outcome::Value(copied(&entry.value[range], scratch));
     }
-    pinned(entry.pin().slice(range), scratch)
+    Outcome::Pinned(pinned(entry.pin().slice(range), scratch))
 }
 
 /// Resolves two inclusive positions, negative ones counted from the end, against a length.
@@ -162,7 +161,8 @@ pub fn set_range(place: &mut Place<'_, '_>, offset: usize, bytes: &[u8]) -> Resu
     if bytes.is_empty() {
         return Ok(length(len));
     }
-    let Some(end) = offset.checked_add(bytes.len()) else { return Ok(Outcome::Error(TOO_LARGE.into())) };
+    // Planning bounds the end to the longest value there may be.
+    let end = offset.saturating_add(bytes.len());
     let new_len = len.max(end);
     place.modify(new_len, &mut |value| value[offset..end].copy_from_slice(bytes))?;
     Ok(length(new_len))

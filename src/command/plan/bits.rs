@@ -37,13 +37,14 @@ fn bit_offset(arg: &[u8], width: Option<u8>) -> Result<u64, ErrorText> {
         .ok_or(ErrorText::Borrowed(BAD_OFFSET))
 }
 
-/// BITCOUNT key [start end [BYTE | BIT]]
+/// BITCOUNT key [start [end [BYTE | BIT]]]
 pub fn bitcount<'a>(args: &[&'a [u8]], _ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
     match args.len() {
         2 => Ok(Op::BitCount(None)),
-        4 | 5 => {
-            let (start, end) = (integer(args[2])?, integer(args[3])?);
+        3..=5 => {
+            let start = integer(args[2])?;
             let bits = args.get(4).map_or(Ok(false), |unit| in_bits(unit))?;
+            let end = args.get(3).map_or(Ok(-1), |end| integer(end))?;
             Ok(Op::BitCount(Some(BitRange { start, end, bits })))
         }
         _ => Err(SYNTAX.into()),

@@ -74,8 +74,6 @@ fn invalid_time(command: &str) -> ErrorText {
 }
 
 /// GETEX key [EX s | PX ms | EXAT s | PXAT ms | PERSIST]
-///
-/// A time that is wrong matters only if the key exists: the operation carries the error along.
 pub fn getex<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
     let mut deadline: Option<Deadline> = None;
     let mut persist = false;
@@ -93,12 +91,11 @@ pub fn getex<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>,
             return Err(SYNTAX.into());
         }
     }
-    let change = match deadline {
-        Some(deadline) => deadline.at_ms(ctx.now_ms, "getex").map(|at_ms| Some(Expiry::At(at_ms))),
-        None if persist => Ok(Some(Expiry::None)),
-        None => Ok(None),
-    };
-    Ok(Op::GetEx(change.map_err(|text| &*ctx.bump.alloc_str(&text))))
+    Ok(Op::GetEx(match deadline {
+        Some(deadline) => Some(Expiry::At(deadline.at_ms(ctx.now_ms, "getex")?)),
+        None if persist => Some(Expiry::None),
+        None => None,
+    }))
 }
 
 pub fn expire<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {

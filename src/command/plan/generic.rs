@@ -4,6 +4,8 @@ use super::*;
 use crate::command::ops::ObjectField;
 use crate::store::DATABASES;
 
+const NOT_AN_INT32: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
+
 pub fn pong() -> Outcome {
     Outcome::Pong
 }
@@ -29,7 +31,7 @@ pub fn type_of<'a>(_args: &[&'a [u8]], _ctx: &PlanContext<'a, '_>) -> Result<Op<
 
 pub fn move_key<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
     let db = integer(args[2])?;
-    let db = i32::try_from(db).map_err(|_| NOT_AN_INTEGER)?;
+    let db = i32::try_from(db).map_err(|_| NOT_AN_INT32)?;
     let db = u8::try_from(db).ok().filter(|db| *db < DATABASES).ok_or("ERR DB index is out of range")?;
     if db == ctx.session.db {
         return Err("ERR source and destination objects are the same".into());

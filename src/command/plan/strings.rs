@@ -147,9 +147,13 @@ pub fn getrange<'a>(args: &[&'a [u8]], _ctx: &PlanContext<'a, '_>) -> Result<Op<
     Ok(Op::GetRange { start: integer(args[2])?, end: integer(args[3])? })
 }
 
-pub fn setrange<'a>(args: &[&'a [u8]], _ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
+pub fn setrange<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
     let offset = integer(args[2])?;
     let offset = usize::try_from(offset).map_err(|_| "ERR offset is out of range")?;
+    let end = offset.saturating_add(args[3].len());
+    if end > ctx.store.config().max_value_size && !args[3].is_empty() {
+        return Err(TOO_LARGE.into());
+    }
     Ok(Op::SetRange { offset, bytes: args[3] })
 }
 

@@ -13,6 +13,10 @@ pub fn encode(outcome: &Outcome, scratch: &Scratch, resp3: bool, out: &mut Reply
         Outcome::Ok => writer.ok(),
         Outcome::Int(value) => writer.int(*value),
         Outcome::Pinned(index) => writer.bulk_pinned(scratch.pins[*index as usize].clone()),
+        Outcome::PinnedInArray(index) => {
+            writer.array(1);
+            writer.bulk_pinned(scratch.pins[*index as usize].clone());
+        }
         Outcome::Encoded(span) => writer.raw(slice(scratch, *span)),
         Outcome::Error(text) => writer.error(text),
         Outcome::Pong => writer.simple("PONG"),

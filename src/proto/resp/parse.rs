@@ -1,9 +1,10 @@
 //! Finds the request at the start of the received bytes. Arguments are borrowed from where the kernel put them.
 //!
-//! The first look at a request walks its headers once, from left to right, and pushes its arguments as it goes. Where the
-//! bytes end before the request does, [`Resume`] keeps how far the walk came: later looks go on from there and push nothing,
-//! and when the end is found, one last walk over the headers pushes the arguments. So a header is read twice (three times
-//! where a look ended), however many pieces a request arrives in, and a waiting connection holds three words and no heap memory.
+//! The first look at a request walks its headers once, from left to right, and pushes its arguments as it
+//! goes. Where the bytes end before the request does, [`Resume`] keeps how far the walk came: later looks go
+//! on from there and push nothing, and when the end is found, one last walk over the headers pushes the
+//! arguments. So a header is read twice (three times where a look ended), however many pieces a request
+//! arrives in, and a waiting connection holds three words and no heap memory.
 //!
 //! What is accepted and what is answered follows Redis, to the letter where a client can see it: the byte after a CR
 //! and the two after an argument are skipped unseen, `*0` and `*-1` are no request and no error.
@@ -19,11 +20,13 @@ const UNAUTHENTICATED_MAX_BULK: usize = 16384;
 /// Digits of a length that can be added up without a look at overflow.
 const MAX_DIGITS: usize = 18;
 
-/// How far a request has been understood that is not whole yet. All offsets count from the request's first byte, so the bytes
-/// may move between calls. The default value is "not at all"; parsing returns to it with every request that is found whole.
+/// How far a request has been understood that is not whole yet. All offsets count from the request's first
+/// byte, so the bytes may move between calls. The default value is "not at all"; parsing returns to it with
+/// every request that is found whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resume {
-    /// Array: offset of the first header that was not whole, or of the argument whose bytes are awaited. Inline: bytes known to hold no LF.
+    /// Array: offset of the first header that was not whole, or of the argument whose bytes are awaited.
+    /// Inline: bytes known to hold no LF.
     next: usize,
     /// Array: arguments from `next` on.
     left: usize,
@@ -33,9 +36,10 @@ pub struct Resume {
 
 /// Parses one request at the start of `buf`: all that this connection has sent and that has not been consumed.
 ///
-/// On [`Parsed::Request`] its arguments are in `args` (cleared first), at least one; they point into `buf`, or into `bump` for an inline
-/// argument that was quoted. `resume` belongs to the connection and must be handed in unchanged, with the same bytes and more
-/// behind them, as long as the answer is [`Parsed::Incomplete`].
+/// On [`Parsed::Request`] its arguments are in `args` (cleared first), at least one; they point into `buf`,
+/// or into `bump` for an inline argument that was quoted. `resume` belongs to the connection and must be
+/// handed in unchanged, with the same bytes and more behind them, as long as the answer is
+/// [`Parsed::Incomplete`].
 #[inline]
 pub fn parse<'a>(
     buf: &'a [u8],
@@ -197,10 +201,12 @@ fn max_bulk(limits: &ParseLimits) -> usize {
     if limits.authenticated { limits.max_bulk } else { limits.max_bulk.min(UNAUTHENTICATED_MAX_BULK) }
 }
 
-/// Reads the length line at `at`, whose first byte the caller knows. One and two digits, which most have, are read here.
+/// Reads the length line at `at`, whose first byte the caller knows. One and two digits, which most have, are
+/// read here.
 #[inline]
 fn length(buf: &[u8], at: usize, max_line: usize) -> Length {
-    // Within a whole request at least 5 bytes follow a header's first: its digit, CRLF, and the next header or an argument's CRLF.
+    // Within a whole request at least 5 bytes follow a header's first: its digit, CRLF, and the next header
+    // or an argument's CRLF.
     match buf.get(at + 1..at + 5) {
         Some(&[one @ b'0'..=b'9', b'\r', ..]) => Length::Is(i64::from(one - b'0'), at + 4),
         Some(&[ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', _]) => {
