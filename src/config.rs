@@ -32,6 +32,17 @@ pub enum IoEngine {
     Epoll,
 }
 
+impl IoEngine {
+    /// As the flag takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            IoEngine::Auto => "auto",
+            IoEngine::IoUring => "io_uring",
+            IoEngine::Epoll => "epoll",
+        }
+    }
+}
+
 /// `--log-level`: what reaches standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum LogLevel {

@@ -1,3 +1,5 @@
+//! Tests of the command line: every flag, every relation between limits, on a machine made up for the purpose.
+
 use super::*;
 
 fn machine() -> Machine {
@@ -110,6 +112,13 @@ fn max_clients_follows_the_descriptors() {
             && c.notes[0].contains("ulimit -n")
     );
     assert!(c.fit_descriptors(50).unwrap_err().to_string().contains("ulimit -n 65536"));
+}
+
+#[test]
+fn engines_are_named_as_the_flag_takes_them() {
+    for engine in [IoEngine::Auto, IoEngine::IoUring, IoEngine::Epoll] {
+        assert_eq!(parse(&format!("--io-engine {}", engine.name())).engine, engine);
+    }
 }
 
 #[test]

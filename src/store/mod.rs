@@ -29,7 +29,7 @@ mod scan;
 pub use budget::Budget;
 pub use partition::{Entry, Partition, PartitionStats};
 
-use arena::{Arena, HUGE_PAGE, Shared, Table, TableShared};
+use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use partition::{Graveyard, Limits};
@@ -329,7 +329,7 @@ fn new_partition(
     budget: &Arc<Budget>,
     limits: Limits,
 ) -> io::Result<Partition> {
-    let segments = (share / segment_size * GROWTH).min((8 << 32) / segment_size).min(1 << 14);
+    let segments = (share / segment_size * GROWTH).min(REACH / segment_size).min(1 << 14);
     let arena = Arena::new(segment_size, segments, budget.clone())?;
     let huge = segment_size >= HUGE_PAGE;
     // The smallest items take 16 bytes, and their index entries nine.
