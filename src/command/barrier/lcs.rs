@@ -158,7 +158,7 @@ impl<'v> Table<'v> {
     fn length_at(&self, x: usize, y: usize) -> usize {
         let row = &self.rows[y * self.width..];
         let whole: u32 = row[..x / 64].iter().map(|word| word.count_zeros()).sum();
-        let rest = if x % 64 == 0 { 0 } else { (!row[x / 64] & ((1 << (x % 64)) - 1)).count_ones() };
+        let rest = if x.is_multiple_of(64) { 0 } else { (!row[x / 64] & ((1 << (x % 64)) - 1)).count_ones() };
         (whole + rest) as usize
     }
 

@@ -67,7 +67,7 @@ pub fn del(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow 
 }
 
 fn pairs<'a, 'b>(args: &'b [&'a [u8]], command: &str) -> Result<&'b [&'a [u8]], ErrorText> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Ok(args);
     }
     Err(format!("ERR wrong number of arguments for '{command}' command").into())
@@ -206,20 +206,26 @@ fn set_all(
 /// With eviction on, what was overwritten is simply removed: the store had nothing left to evict, and a cache may always forget. With
 /// eviction off nothing may be lost, so the old values are kept until all is written.
 struct Undo<'k> {
-    written: SmallVec<[(Key<'k>, Option<(Bytes, Expiry)>); 16]>,
+    written: SmallVec<[Written<'k>; 16]>,
     keep_old: bool,
+}
+
+struct Written<'k> {
+    key: Key<'k>,
+    /// What to put back.
+    old: Option<(Bytes, Expiry)>,
 }
 
 impl<'k> Undo<'k> {
     fn before(&mut self, locked: &mut LockedSet<'_>, key: &Key<'k>, now_ms: u64) {
         let old = if self.keep_old { locked.partition(key).peek(key, now_ms) } else { None };
         let old = old.map(|e| (e.pin(), e.expire_at_ms.map_or(Expiry::None, Expiry::At)));
-        self.written.push((*key, old));
+        self.written.push(Written { key: *key, old });
     }
 
     fn run(self, locked: &mut LockedSet<'_>, now_ms: u64) {
         let store = locked.store();
-        for (key, old) in self.written.into_iter().rev() {
+        for Written { key, old } in self.written.into_iter().rev() {
             // Removed first: its memory is what the old value goes back into.
             locked.partition(&key).remove(&key, now_ms);
             if let Some((value, expiry)) = old {
