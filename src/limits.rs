@@ -60,6 +60,8 @@ pub const OUTPUT_LOW_DIVISOR: usize = 4;
 pub const MIN_OUTPUT_HIGH: usize = 16 << 10;
 /// Default of `--output-cap` beyond the largest value and the watermark, bytes: replies of the requests already received.
 pub const OUTPUT_CAP_EXTRA: usize = 64 << 20;
+/// That is at most the memory limit divided by this: one client that does not read must not empty a small cache.
+pub const OUTPUT_CAP_SHARE: usize = 8;
 
 /// `--max-clients`.
 pub const MAX_CLIENTS: usize = 10_000;

@@ -82,6 +82,7 @@ fn requests_and_inboxes_hold_a_value() {
 fn output_limits_hold_one_reply() {
     let c = parse("--max-value-size 1MiB --output-watermark 64KiB --output-cap 2MiB");
     assert_eq!((c.output_high, c.output_low, c.output_cap), (64 << 10, 16 << 10, 2 << 20));
+    assert_eq!(parse("--max-memory 64MB").output_cap, 16_000_000 + (1 << 20) + 8_000_000);
     assert!(refused("--output-cap 1MiB").contains("--max-value-size"));
     assert!(refused("--output-watermark 1KB").contains("at least"));
 }
