@@ -117,7 +117,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         for id in self.conns.ids() {
             let Some(conn) = self.conns.get(id) else { continue };
             let quiet = self.now_ms.saturating_sub(conn.last_active_ms) >= DRAIN_QUIET_MS;
-            let answered = conn.outbox.len() == 0 && conn.source == 0 && !conn.waits;
+            let answered = conn.outbox.is_empty() && conn.source == 0 && !conn.waits;
             if late {
                 self.failed.push(id);
             } else if quiet && answered {
