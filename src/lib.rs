@@ -5,7 +5,14 @@
 //! `ring` moves bytes and tokens and knows nothing of keys. `control` talks to workers by messages and counters only.
 
 pub mod command;
+pub mod config;
 pub mod conn;
+pub mod control;
+pub mod limits;
 pub mod proto;
 pub mod ring;
+pub mod server;
+pub mod stats;
 pub mod store;
+pub mod sys;
+pub mod worker;

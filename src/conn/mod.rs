@@ -1,1 +1,9 @@
-//! Connections.
+//! One connection as its worker and its commands see it. Pure: bytes come in, replies go out, nothing here does I/O.
+
+mod inbox;
+mod outbox;
+mod session;
+
+pub use inbox::Inbox;
+pub use outbox::Outbox;
+pub use session::{ReplyMode, Session};

@@ -15,6 +15,20 @@
 //! 4. After `close(conn)` no event names that connection again except one [`Event::Closed`]. Slots are reused, ids are not:
 //!    a late completion carries an old generation and is dropped inside the driver.
 
+mod address;
+#[cfg(test)]
+mod conformance;
+mod doorbell;
+pub mod epoll;
+mod options;
+mod pause;
+pub mod sim;
+mod slots;
+mod spin;
+pub mod uring;
+
+pub use options::DriverOptions;
+
 use bytes::Bytes;
 use std::io;
 use std::net::SocketAddr;
@@ -107,6 +121,38 @@ impl Outgoing {
         self.pieces.clear();
         self.sends.clear();
         self.unfinished.clear();
+    }
+
+    /// The pieces of one of `sends`.
+    pub fn pieces_of(&self, send: &Send) -> &[Piece] {
+        &self.pieces[send.pieces.start as usize..send.pieces.end as usize]
+    }
+
+    /// The bytes of a piece.
+    pub fn piece(&self, piece: &Piece) -> &[u8] {
+        match piece {
+            Piece::Bytes(range) => &self.bytes[range.start as usize..range.end as usize],
+            Piece::Pin(index) => &self.pins[*index as usize],
+        }
+    }
+
+    /// What is left of a send after its first `sent` bytes, owned: pins are shared, arena bytes are copied.
+    pub fn rest(&self, send: &Send, sent: usize) -> Vec<Bytes> {
+        let mut skip = sent;
+        let mut rest = Vec::new();
+        for piece in self.pieces_of(send) {
+            let len = self.piece(piece).len();
+            let from = skip.min(len);
+            skip -= from;
+            if from == len {
+                continue;
+            }
+            rest.push(match piece {
+                Piece::Bytes(_) => Bytes::copy_from_slice(&self.piece(piece)[from..]),
+                Piece::Pin(index) => self.pins[*index as usize].slice(from..),
+            });
+        }
+        rest
     }
 }
 

@@ -101,7 +101,7 @@ pub enum Eviction {
 
 #[derive(Clone, Debug)]
 pub struct StoreConfig {
-    /// A power of two: four per worker.
+    /// Four per worker.
     pub partitions: usize,
     pub eviction: Eviction,
     pub max_value_size: usize,
@@ -132,6 +132,23 @@ pub struct PartitionGuard<'a> {
     graveyard: Graveyard,
 }
 
+/// What a partition has to free: freed when this is dropped.
+pub struct Remains {
+    _graveyard: Graveyard,
+}
+
+impl PartitionGuard<'_> {
+    /// Unlocks and returns what is to be freed, if anything is: for those who hold further partitions, under whose locks nothing slow
+    /// may happen either.
+    #[inline]
+    pub fn unlock(mut self) -> Option<Remains> {
+        if self.partition.graveyard.is_empty() {
+            return None;
+        }
+        Some(Remains { _graveyard: self.partition.take_graveyard() })
+    }
+}
+
 impl Deref for PartitionGuard<'_> {
     type Target = Partition;
     #[inline]
@@ -159,7 +176,7 @@ impl Drop for PartitionGuard<'_> {
 impl Store {
     /// Errors: a limit too small for so many partitions, or a kernel that grants no addresses.
     pub fn new(config: StoreConfig, budget: Arc<Budget>) -> io::Result<Store> {
-        assert!(config.partitions.is_power_of_two());
+        assert!(config.partitions > 0);
         let share = budget.limit() / config.partitions;
         if share < 8 * MIN_SEGMENT {
             let least = config.partitions * 8 * MIN_SEGMENT;

@@ -1,0 +1,26 @@
+#!/bin/sh
+# Fuzzes every target in fuzz/ for some seconds each: ci/fuzz.sh SECONDS [TARGET…]
+#
+# cargo-fuzz needs unstable compiler flags (sanitizers, coverage); RUSTC_BOOTSTRAP lets the stable compiler
+# take them, so that no second toolchain is needed. Inputs that it finds worth keeping stay in fuzz/corpus,
+# those that fail in fuzz/artifacts.
+set -eu
+cd "$(dirname "$0")/.."
+
+if [ $# -lt 1 ]; then
+    echo "usage: ci/fuzz.sh SECONDS [TARGET...]" >&2
+    exit 2
+fi
+seconds=$1
+shift
+
+export RUSTC_BOOTSTRAP=1
+command -v cargo-fuzz >/dev/null 2>&1 || cargo install cargo-fuzz --locked
+
+# shellcheck disable=SC2046 # names of targets are single words
+[ $# -gt 0 ] || set -- $(cargo fuzz list)
+for target in "$@"; do
+    echo "== $target: $seconds s"
+    mkdir -p "fuzz/corpus/$target"
+    cargo fuzz run "$target" "fuzz/corpus/$target" -- -max_total_time="$seconds" -max_len=2048 -print_final_stats=1
+done

@@ -1,0 +1,126 @@
+//! Several partitions held at once: what makes a command over several keys one step to everybody else.
+//!
+//! Partitions are always locked in index order, by everyone, so two commands never wait for each other. Nothing slow happens
+//! while they are held: no system call, no waiting for room (see [`with_room`]).
+
+use crate::command::Context;
+use crate::store::{Key, Partition, PartitionGuard, Remains, Store, WriteError};
+use smallvec::SmallVec;
+
+/// The hashed keys of one command, without allocating for the usual few.
+pub type Keys<'a> = SmallVec<[Key<'a>; 16]>;
+
+/// Keys whose buckets and items are fetched into the cache together: about as many misses as a core keeps in flight, twice.
+const BATCH: usize = 32;
+
+/// How often a write asks for room before it gives up.
+const ROOM_ATTEMPTS: usize = 8;
+
+/// Locked partitions, in index order.
+pub struct LockedSet<'s> {
+    store: &'s Store,
+    guards: SmallVec<[(usize, PartitionGuard<'s>); 8]>,
+}
+
+impl<'s> LockedSet<'s> {
+    /// Locks the partitions of these keys, each once.
+    pub fn of(store: &'s Store, keys: &[Key<'_>]) -> LockedSet<'s> {
+        let mut wanted: SmallVec<[u64; 4]> = SmallVec::from_elem(0, store.partitions().div_ceil(64));
+        for key in keys {
+            let partition = store.partition_of(key.hash);
+            wanted[partition / 64] |= 1 << (partition % 64);
+        }
+        let mut guards = SmallVec::new();
+        for (word, mut bits) in wanted.into_iter().enumerate() {
+            while bits != 0 {
+                let partition = word * 64 + bits.trailing_zeros() as usize;
+                guards.push((partition, store.lock(partition)));
+                bits &= bits - 1;
+            }
+        }
+        LockedSet { store, guards }
+    }
+
+    /// Locks all partitions.
+    pub fn all(store: &'s Store) -> LockedSet<'s> {
+        LockedSet { store, guards: (0..store.partitions()).map(|p| (p, store.lock(p))).collect() }
+    }
+
+    pub fn store(&self) -> &'s Store {
+        self.store
+    }
+
+    /// The partition of a key that the set was made for.
+    #[inline]
+    pub fn partition(&mut self, key: &Key<'_>) -> &mut Partition {
+        let slot = self.slot(key);
+        &mut self.guards[slot].1
+    }
+
+    /// All of them, in index order.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
+        self.guards.iter_mut().map(|(_, guard)| &mut **guard)
+    }
+
+    /// Visits the keys in order, each with its partition, having fetched buckets and items ahead so that their cache misses overlap.
+    pub fn for_each<'k>(&mut self, keys: &[Key<'k>], mut visit: impl FnMut(&mut Partition, &Key<'k>)) {
+        for batch in keys.chunks(BATCH) {
+            self.prefetch(batch);
+            for key in batch {
+                visit(self.partition(key), key);
+            }
+        }
+    }
+
+    /// Fetches the buckets of these keys, then their items.
+    pub fn prefetch(&self, keys: &[Key<'_>]) {
+        for key in keys {
+            self.guards[self.slot(key)].1.prefetch_bucket(key.hash);
+        }
+        for key in keys {
+            self.guards[self.slot(key)].1.prefetch_item(key.hash);
+        }
+    }
+
+    #[inline]
+    fn slot(&self, key: &Key<'_>) -> usize {
+        let partition = self.store.partition_of(key.hash);
+        if self.guards.len() == self.store.partitions() {
+            return partition;
+        }
+        let found = self.guards.binary_search_by_key(&partition, |(p, _)| *p);
+        found.unwrap_or_else(|_| panic!("the partition of a key that the set was not made for"))
+    }
+}
+
+impl Drop for LockedSet<'_> {
+    fn drop(&mut self) {
+        // All are unlocked before anything is freed: that may be a system call.
+        let _remains: SmallVec<[Remains; 2]> =
+            self.guards.drain(..).filter_map(|(_, guard)| guard.unlock()).collect();
+    }
+}
+
+/// Hashes a command's keys, once.
+pub fn keys<'a>(ctx: &Context<'_>, names: impl IntoIterator<Item = &'a &'a [u8]>) -> Keys<'a> {
+    names.into_iter().map(|name| ctx.store.key(ctx.session.db, name)).collect()
+}
+
+/// Runs `attempt` with the partitions of `keys` locked. Where one has nothing left to evict, lets all go, makes room for `bytes` in the
+/// others, and tries again: `attempt` must have undone what it did before it returns [`WriteError::NeedsRoom`].
+pub fn with_room<T>(
+    store: &Store,
+    keys: &[Key<'_>],
+    bytes: usize,
+    mut attempt: impl FnMut(&mut LockedSet<'_>) -> Result<T, WriteError>,
+) -> Result<T, WriteError> {
+    for _ in 0..ROOM_ATTEMPTS {
+        // In a statement of its own: the locks must be gone before room is made.
+        let outcome = attempt(&mut LockedSet::of(store, keys));
+        match outcome {
+            Err(WriteError::NeedsRoom) => store.make_room(bytes)?,
+            done => return done,
+        }
+    }
+    Err(WriteError::OutOfMemory)
+}

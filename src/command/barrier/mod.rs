@@ -1,0 +1,72 @@
+//! Commands that run alone: on several keys, on the whole keyspace, on the connection, on the server.
+//!
+//! Each is a function that writes its whole reply. The number of its arguments has been checked against the command table.
+//!
+//! ```text
+//! multi_read   MGET EXISTS TOUCH                    scan         SCAN KEYS RANDOMKEY
+//! multi_write  MSET MSETNX MSETEX DEL UNLINK        databases    DBSIZE FLUSHDB FLUSHALL SELECT SWAPDB
+//! transfer     RENAME RENAMENX COPY                 handshake    HELLO AUTH RESET QUIT PING ECHO
+//! bitop  lcs   two algorithms                       client       CLIENT, and its filters (client_filter)
+//! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
+//!                                                   server       INFO CONFIG TIME ROLE LASTSAVE CLUSTER, and all HELP
+//! ```
+
+mod bitop;
+mod client;
+mod client_filter;
+mod databases;
+mod handshake;
+mod introspect;
+mod key_specs;
+mod lcs;
+mod locked;
+mod multi_read;
+mod multi_write;
+mod scan;
+mod server;
+#[cfg(test)]
+mod tests;
+mod transfer;
+
+pub use bitop::bitop;
+pub use client::{
+    client_getname, client_id, client_info, client_kill, client_list, client_no_evict, client_no_touch,
+    client_pause, client_reply, client_setinfo, client_setname, client_unpause,
+};
+pub use databases::{dbsize, flushall, flushdb, select, swapdb};
+pub use handshake::{auth, echo, hello, ping, quit, reset};
+pub use introspect::{
+    command_all, command_count, command_docs, command_getkeys, command_getkeysandflags, command_info,
+    command_list,
+};
+pub use lcs::lcs;
+pub use multi_read::{exists, mget, touch};
+pub use multi_write::{del, mset, msetex, msetnx};
+pub use scan::{keys, randomkey, scan};
+pub use server::{
+    cluster, config_get, config_resetstat, config_rewrite, config_set, help, help as client_help,
+    help as command_help, help as config_help, help as memory_help, help as object_help, info, lastsave,
+    role, time,
+};
+pub use transfer::{copy, rename, renamenx};
+
+use super::Flow;
+use super::table::ErrorText;
+use crate::proto::resp::Writer;
+use crate::store::DATABASES;
+
+/// Writes the reply, or the error that kept it from being written: an error comes before anything else is.
+fn reply(out: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>) -> Result<(), ErrorText>) -> Flow {
+    if let Err(text) = write(out) {
+        out.error(&text);
+    }
+    Flow::Continue
+}
+
+/// The number of a database that there is.
+fn database(number: i64) -> Result<u8, ErrorText> {
+    u8::try_from(number)
+        .ok()
+        .filter(|db| *db < DATABASES)
+        .ok_or(ErrorText::Borrowed("ERR DB index is out of range"))
+}

@@ -1,0 +1,118 @@
+//! A server that only remembers what it was asked for.
+
+use crate::command::glob::Glob;
+use crate::command::{ClientFilter, ClientView, Host, PauseMode};
+use crate::conn::Session;
+use std::cell::RefCell;
+
+/// A server that notes what it was asked for.
+#[derive(Default)]
+pub struct FakeHost {
+    pub password: Option<&'static str>,
+    /// One line for each thing that was done.
+    pub log: RefCell<Vec<String>>,
+    /// The sessions of all connections, by id.
+    pub sessions: RefCell<Vec<Session>>,
+    random: RefCell<u64>,
+}
+
+impl FakeHost {
+    fn note(&self, what: String) {
+        self.log.borrow_mut().push(what);
+    }
+
+    fn matching(&self, filter: &ClientFilter) -> Vec<u64> {
+        let sessions = self.sessions.borrow();
+        let matches = |session: &&Session| {
+            filter.accepts(&ClientView {
+                id: session.id,
+                addr: &format!("127.0.0.1:{}", 5000 + session.id),
+                laddr: "127.0.0.1:7171",
+                name: &session.name,
+                lib_name: &session.lib_name,
+                lib_version: &session.lib_version,
+                flags: "N",
+                db: session.db,
+                age_s: session.id * 10,
+                idle_s: session.id,
+            })
+        };
+        sessions.iter().filter(matches).map(|session| session.id).collect()
+    }
+}
+
+const PARAMETERS: [(&str, &str); 3] = [("appendonly", "no"), ("maxmemory", "1000"), ("save", "")];
+
+impl Host for FakeHost {
+    fn info(&self, sections: &[String]) -> String {
+        format!("sections:{}\r\n", sections.join(","))
+    }
+
+    fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)> {
+        let pattern = Glob::ignoring_case(pattern);
+        let matching = PARAMETERS.iter().filter(|(name, _)| pattern.matches(name.as_bytes()));
+        matching.map(|(name, value)| (name.to_string(), value.to_string())).collect()
+    }
+
+    fn config_set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        for (name, value) in pairs {
+            let (name, value) = (String::from_utf8_lossy(name), String::from_utf8_lossy(value));
+            if !PARAMETERS.iter().any(|(known, _)| *known == name) {
+                return Err(format!("Unknown option or number of arguments for CONFIG SET - '{name}'"));
+            }
+            self.note(format!("{name} = {value}"));
+        }
+        Ok(())
+    }
+
+    fn reset_stats(&self) {
+        self.note("reset stats".to_owned());
+    }
+
+    fn client_list(&self, filter: &ClientFilter) -> String {
+        self.matching(filter).iter().map(|id| self.client_info(*id)).collect()
+    }
+
+    fn client_info(&self, id: u64) -> String {
+        format!("id={id}\n")
+    }
+
+    fn client_kill(&self, filter: &ClientFilter) -> usize {
+        let killed = self.matching(filter);
+        self.note(format!("kill {killed:?}"));
+        killed.len()
+    }
+
+    fn client_changed(&self, session: &Session) {
+        let mut sessions = self.sessions.borrow_mut();
+        sessions.retain(|known| known.id != session.id);
+        sessions.push(session.clone());
+        sessions.sort_by_key(|session| session.id);
+    }
+
+    fn client_pause(&self, pause: Option<(u64, PauseMode)>) {
+        self.note(format!("pause {pause:?}"));
+    }
+
+    fn password_required(&self) -> bool {
+        self.password.is_some()
+    }
+
+    fn authenticate(&self, user: &[u8], password: &[u8]) -> bool {
+        user == b"default" && self.password.is_none_or(|wanted| wanted.as_bytes() == password)
+    }
+
+    fn time_us(&self) -> u64 {
+        1_700_000_000_000_042
+    }
+
+    fn random(&self) -> u64 {
+        let mut state = self.random.borrow_mut();
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state >> 11
+    }
+
+    fn started_at_s(&self) -> u64 {
+        1_700_000_000
+    }
+}

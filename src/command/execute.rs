@@ -1,0 +1,218 @@
+//! Runs the requests of one partition, under its lock.
+//!
+//! Three passes, so that the cache misses of a batch overlap instead of following each other:
+//!
+//! ```text
+//! for each: fetch its index bucket      (one cache line, from memory)
+//! for each: fetch the item it points to (the bucket has arrived by now)
+//! for each, in order: run it            (everything is near)
+//! ```
+
+mod bitfield;
+mod bits;
+mod counters;
+mod generic;
+mod strings;
+
+use super::ops::{Op, Payload};
+use super::plan::refused;
+use super::{CommandStats, Request};
+use crate::proto::reply::PIN_THRESHOLD;
+use crate::proto::{Outcome, Scratch, Span};
+use crate::store::{Entry, Expiry, Key, Partition, WriteError};
+
+/// Executes the requests `order[..]` of one partition, in that order, under its lock: prefetches their buckets, then their items,
+/// then runs them, leaving an [`Outcome`] in each. Returns how many are done: fewer than given when one met
+/// [`crate::store::WriteError::NeedsRoom`]; the caller then unlocks, makes room and goes on from there, with `last_try` set when it
+/// will not try again (the request then fails with the OOM error).
+pub fn execute(
+    partition: &mut Partition,
+    requests: &mut [Request<'_>],
+    order: &[u32],
+    scratch: &mut Scratch,
+    stats: &mut CommandStats,
+    now_ms: u64,
+    last_try: bool,
+) -> usize {
+    for &index in order {
+        partition.prefetch_bucket(requests[index as usize].key.hash);
+    }
+    for &index in order {
+        partition.prefetch_item(requests[index as usize].key.hash);
+    }
+    for (done, &index) in order.iter().enumerate() {
+        let request = &mut requests[index as usize];
+        let mut place = Place {
+            partition: &mut *partition,
+            stats: &mut *stats,
+            key: request.key,
+            now_ms,
+            no_touch: request.no_touch,
+        };
+        if let Op::Get = request.op {
+            request.outcome = strings::get(&mut place, scratch);
+            continue;
+        }
+        let before = (scratch.bytes.len(), scratch.pins.len(), place.stats.hits, place.stats.misses);
+        request.outcome = match run(&request.op, &mut place, scratch, request.resp3) {
+            Ok(outcome) => outcome,
+            Err(WriteError::NeedsRoom) if !last_try => {
+                // It will run again from its beginning: leave no trace.
+                scratch.bytes.truncate(before.0);
+                scratch.pins.truncate(before.1);
+                (stats.hits, stats.misses) = (before.2, before.3);
+                return done;
+            }
+            Err(error) => Outcome::Error(refused(error).into()),
+        };
+        stats.errors += u64::from(matches!(request.outcome, Outcome::Error(_)));
+    }
+    order.len()
+}
+
+fn run(
+    op: &Op<'_>,
+    place: &mut Place<'_, '_>,
+    scratch: &mut Scratch,
+    resp3: bool,
+) -> Result<Outcome, WriteError> {
+    match op {
+        Op::Get => Ok(strings::get(place, scratch)),
+        Op::Set { value, expiry } => place.write(value, *expiry).map(|()| Outcome::Ok),
+        Op::IncrBy(amount) => counters::incr_by(place, *amount),
+        Op::Del => Ok(Outcome::Int(place.remove().into())),
+        Op::Exists => Ok(Outcome::Int(place.look().is_some().into())),
+        Op::ExpireAt { at_ms, when } => generic::expire_at(place, *at_ms, *when),
+        Op::Ttl(form) => Ok(generic::ttl(place, *form)),
+        Op::SetIf { value, how } => strings::set_if(place, scratch, value, how),
+        Op::GetDel => Ok(strings::get_del(place, scratch)),
+        Op::GetEx(change) => strings::get_ex(place, scratch, *change),
+        Op::GetInArray => Ok(strings::get_in_array(place, scratch, resp3)),
+        Op::Strlen => Ok(strings::strlen(place)),
+        Op::GetRange { start, end } => Ok(strings::get_range(place, scratch, *start, *end)),
+        Op::Digest => Ok(strings::digest(place, scratch)),
+        Op::Append(bytes) => strings::append(place, bytes),
+        Op::SetRange { offset, bytes } => strings::set_range(place, *offset, bytes),
+        Op::IncrByFloat(amount) => counters::incr_by_float(place, scratch, *amount),
+        Op::DelIf(condition) => Ok(strings::del_if(place, condition)),
+        Op::Touch => Ok(Outcome::Int(place.read().is_some().into())),
+        Op::TypeOf => Ok(generic::type_of(place, scratch)),
+        Op::Persist => generic::persist(place),
+        Op::Object(field) => Ok(generic::object(place, scratch, *field)),
+        Op::MemoryUsage => Ok(generic::memory_usage(place)),
+        Op::Move { db, large_threshold } => generic::move_to(place, *db, *large_threshold),
+        Op::GetBit(offset) => Ok(bits::get_bit(place, *offset)),
+        Op::SetBit { offset, on } => bits::set_bit(place, *offset, *on),
+        Op::BitCount(range) => Ok(bits::bit_count(place, *range)),
+        Op::BitPos { bit, range } => Ok(bits::bit_pos(place, *bit, range)),
+        Op::BitField(ops) => bitfield::bit_field(place, scratch, ops, resp3),
+    }
+}
+
+/// One key in its partition, while one request runs on it.
+struct Place<'r, 'k> {
+    partition: &'r mut Partition,
+    stats: &'r mut CommandStats,
+    key: Key<'k>,
+    now_ms: u64,
+    no_touch: bool,
+}
+
+impl Place<'_, '_> {
+    /// The item as a reading command finds it: counts a hit or a miss, and is a use.
+    #[inline]
+    fn read(&mut self) -> Option<Entry<'_>> {
+        let found = if self.no_touch {
+            self.partition.peek(&self.key, self.now_ms)
+        } else {
+            self.partition.get(&self.key, self.now_ms)
+        };
+        count(self.stats, found)
+    }
+
+    /// The item as commands find it that ask about a key rather than for its value: counts, and is no use.
+    fn look(&mut self) -> Option<Entry<'_>> {
+        let found = self.partition.peek(&self.key, self.now_ms);
+        count(self.stats, found)
+    }
+
+    /// The item as a writing command finds it: no hit, no miss.
+    fn current(&mut self) -> Option<Entry<'_>> {
+        if self.no_touch {
+            self.partition.peek(&self.key, self.now_ms)
+        } else {
+            self.partition.get(&self.key, self.now_ms)
+        }
+    }
+
+    /// Writes the value. An expiry that is over removes what is there instead.
+    #[inline]
+    fn write(&mut self, value: &Payload<'_>, expiry: Expiry) -> Result<(), WriteError> {
+        if let Expiry::At(at_ms) = expiry
+            && at_ms <= self.now_ms
+        {
+            self.remove();
+            return Ok(());
+        }
+        self.partition.set(&self.key, value.value(), expiry, self.now_ms)
+    }
+
+    fn remove(&mut self) -> bool {
+        self.partition.remove(&self.key, self.now_ms)
+    }
+
+    fn set_expiry(&mut self, at_ms: Option<u64>) -> Result<bool, WriteError> {
+        self.partition.set_expiry(&self.key, at_ms, self.now_ms)
+    }
+
+    fn modify(&mut self, new_len: usize, edit: &mut dyn FnMut(&mut [u8])) -> Result<(), WriteError> {
+        self.partition.modify(&self.key, new_len, self.now_ms, edit)
+    }
+}
+
+#[inline]
+fn count<'p>(stats: &mut CommandStats, found: Option<Entry<'p>>) -> Option<Entry<'p>> {
+    match found {
+        Some(_) => stats.hits += 1,
+        None => stats.misses += 1,
+    }
+    found
+}
+
+/// Answers with an entry's value: copied if it is small, left where it is if not.
+#[inline]
+fn value_of(entry: &Entry<'_>, scratch: &mut Scratch) -> Outcome {
+    if entry.value.len() < PIN_THRESHOLD {
+        return Outcome::Value(copied(entry.value, scratch));
+    }
+    Outcome::Pinned(pinned(entry.pin(), scratch))
+}
+
+/// The index of a value that stays where it is.
+fn pinned(value: bytes::Bytes, scratch: &mut Scratch) -> u32 {
+    let index = small(scratch.pins.len());
+    scratch.pins.push(value);
+    index
+}
+
+#[inline]
+fn copied(bytes: &[u8], scratch: &mut Scratch) -> Span {
+    let start = scratch.bytes.len();
+    scratch.bytes.extend_from_slice(bytes);
+    since(start, scratch)
+}
+
+/// What was appended to the scratch since it had `start` bytes.
+#[inline]
+fn since(start: usize, scratch: &Scratch) -> Span {
+    Span { start: small(start), len: small(scratch.bytes.len() - start) }
+}
+
+/// A position in the scratch, which holds one turn's small values: far below 4 GiB.
+#[inline]
+fn small(position: usize) -> u32 {
+    u32::try_from(position).expect("a turn's replies stay under 4 GiB")
+}
+
+#[cfg(test)]
+mod tests;

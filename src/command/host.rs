@@ -1,0 +1,148 @@
+//! What commands ask of the server around them. Commands are pure: clocks, sockets and other workers are behind this trait.
+
+/// The Redis version that INFO and HELLO report. Clients switch features on by it; redis-py asks for at least this one before it
+/// caches on its own side.
+pub const REDIS_VERSION: &str = "7.4.0";
+
+/// CLIENT PAUSE: which commands wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PauseMode {
+    Write,
+    All,
+}
+
+/// CLIENT KILL and CLIENT LIST filters; an unset field matches all.
+#[derive(Clone, Debug, Default)]
+pub struct ClientFilter {
+    pub ids: Vec<u64>,
+    pub addr: Option<String>,
+    pub laddr: Option<String>,
+    pub user: Option<String>,
+    /// "normal", "master", "replica", "pubsub".
+    pub class: Option<String>,
+    /// Seconds since connecting, at least.
+    pub max_age_s: Option<u64>,
+    /// Spare the caller's own connection.
+    pub skip_id: Option<u64>,
+    /// Further conditions, all of which must hold.
+    pub also: Vec<ClientCondition>,
+}
+
+/// A condition on a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCondition {
+    Id(Vec<u64>),
+    Addr(String),
+    Laddr(String),
+    /// The address without its port.
+    Ip(String),
+    User(String),
+    Class(String),
+    Name(String),
+    LibName(String),
+    LibVersion(String),
+    Db(u8),
+    /// All of these letters.
+    Flags(String),
+    /// Seconds since its last request, at least.
+    IdleS(u64),
+    Not(Box<ClientCondition>),
+}
+
+/// What filters look at.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientView<'a> {
+    pub id: u64,
+    /// "ip:port", as CLIENT LIST shows it.
+    pub addr: &'a str,
+    pub laddr: &'a str,
+    pub name: &'a str,
+    pub lib_name: &'a str,
+    pub lib_version: &'a str,
+    /// Redis's letters, "N" if there is nothing special.
+    pub flags: &'a str,
+    pub db: u8,
+    pub age_s: u64,
+    pub idle_s: u64,
+}
+
+impl ClientFilter {
+    /// Whether a connection passes all that was asked for.
+    pub fn accepts(&self, client: &ClientView<'_>) -> bool {
+        // There is one user and one class of client here.
+        (self.ids.is_empty() || self.ids.contains(&client.id))
+            && self.addr.as_ref().is_none_or(|addr| addr == client.addr)
+            && self.laddr.as_ref().is_none_or(|laddr| laddr == client.laddr)
+            && self.user.as_ref().is_none_or(|user| user == "default")
+            && self.class.as_ref().is_none_or(|class| class == "normal")
+            && self.max_age_s.is_none_or(|age_s| client.age_s >= age_s)
+            && self.skip_id != Some(client.id)
+            && self.also.iter().all(|condition| condition.holds(client))
+    }
+}
+
+impl ClientCondition {
+    fn holds(&self, client: &ClientView<'_>) -> bool {
+        match self {
+            ClientCondition::Id(ids) => ids.contains(&client.id),
+            ClientCondition::Addr(addr) => addr == client.addr,
+            ClientCondition::Laddr(laddr) => laddr == client.laddr,
+            ClientCondition::Ip(ip) => client.addr.rsplit_once(':').is_some_and(|(own, _)| own == ip),
+            ClientCondition::User(user) => user == "default",
+            ClientCondition::Class(class) => class == "normal",
+            ClientCondition::Name(name) => name == client.name,
+            ClientCondition::LibName(name) => name == client.lib_name,
+            ClientCondition::LibVersion(version) => version == client.lib_version,
+            ClientCondition::Db(db) => *db == client.db,
+            ClientCondition::Flags(flags) => flags.chars().all(|flag| client.flags.contains(flag)),
+            ClientCondition::IdleS(idle_s) => client.idle_s >= *idle_s,
+            ClientCondition::Not(condition) => !condition.holds(client),
+        }
+    }
+}
+
+/// The server, as commands see it. Implemented by `server::Shared`; tests bring their own.
+pub trait Host {
+    /// INFO's text for the named sections (lower case; none: the default ones).
+    fn info(&self, sections: &[String]) -> String;
+
+    /// CONFIG GET: parameters whose name matches the glob pattern, with their values.
+    fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)>;
+
+    /// CONFIG SET: all or nothing; the error is Redis's text without its "ERR ".
+    fn config_set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
+
+    /// CONFIG RESETSTAT.
+    fn reset_stats(&self);
+
+    /// CLIENT LIST lines, in Redis's format, ordered by id.
+    fn client_list(&self, filter: &ClientFilter) -> String;
+
+    /// CLIENT INFO line of one connection.
+    fn client_info(&self, id: u64) -> String;
+
+    /// CLIENT KILL: asks the owners of matching connections to close them; returns how many matched.
+    fn client_kill(&self, filter: &ClientFilter) -> usize;
+
+    /// Tells the registry what CLIENT SETNAME, SETINFO and SELECT changed.
+    fn client_changed(&self, session: &crate::conn::Session);
+
+    /// CLIENT PAUSE for this long from now; `None` ends a pause.
+    fn client_pause(&self, pause: Option<(u64, PauseMode)>);
+
+    /// Whether clients must authenticate.
+    fn password_required(&self) -> bool;
+
+    /// Checks a user name (`default` when none is given) and password in constant time. Without a password set, any will do for
+    /// `default`.
+    fn authenticate(&self, user: &[u8], password: &[u8]) -> bool;
+
+    /// Unix time in microseconds, read now (TIME).
+    fn time_us(&self) -> u64;
+
+    /// Random bits (RANDOMKEY).
+    fn random(&self) -> u64;
+
+    /// LASTSAVE: Unix seconds of the start, as nothing has been saved.
+    fn started_at_s(&self) -> u64;
+}

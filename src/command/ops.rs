@@ -1,0 +1,192 @@
+//! What can be done to one key. Small on purpose: a turn holds hundreds of requests, so that what is rare is boxed in the bump.
+
+use super::long_double::LongDouble;
+use crate::store::{Expiry, Value};
+use bytes::Bytes;
+
+/// One operation on one key; its operands are checked and parsed.
+#[derive(Clone, Debug)]
+pub enum Op<'a> {
+    /// The value.
+    Get,
+    /// Sets without condition; answers OK.
+    Set {
+        value: Payload<'a>,
+        expiry: Expiry,
+    },
+    /// Sets under a condition, or answers what was there.
+    SetIf {
+        value: Payload<'a>,
+        how: &'a SetIf<'a>,
+    },
+    /// The value; the key is removed.
+    GetDel,
+    /// The value, whose expiry may change.
+    GetEx(Option<Expiry>),
+    /// MGET of one key: the value in an array.
+    GetInArray,
+    Strlen,
+    /// Positions in bytes, both inclusive, negative ones counted from the end.
+    GetRange {
+        start: i64,
+        end: i64,
+    },
+    Digest,
+    Append(&'a [u8]),
+    SetRange {
+        offset: usize,
+        bytes: &'a [u8],
+    },
+    IncrBy(i64),
+    IncrByFloat(LongDouble),
+    Del,
+    DelIf(Condition<'a>),
+    /// Answers 1 or 0 (EXISTS).
+    Exists,
+    /// As `Exists`, and counts as use.
+    Touch,
+    TypeOf,
+    Ttl(TtlForm),
+    /// Unix milliseconds; a time that is over removes the key.
+    ExpireAt {
+        at_ms: i64,
+        when: ExpireWhen,
+    },
+    Persist,
+    Object(ObjectField),
+    MemoryUsage,
+    /// To another database. Values over `large_threshold` bytes keep the memory that they have.
+    Move {
+        db: u8,
+        large_threshold: usize,
+    },
+    GetBit(u64),
+    SetBit {
+        offset: u64,
+        on: bool,
+    },
+    /// `None`: all of the value.
+    BitCount(Option<BitRange>),
+    BitPos {
+        bit: bool,
+        range: &'a BitPosRange,
+    },
+    BitField(&'a [FieldOp]),
+}
+
+/// A value on its way into the store. Values over [`crate::store::Store::large_threshold`] have memory of their own already.
+#[derive(Clone, Debug)]
+pub enum Payload<'a> {
+    Inline(&'a [u8]),
+    /// Boxed to keep [`Op`] small.
+    Large(Box<Bytes>),
+}
+
+impl<'a> Payload<'a> {
+    /// As the store takes it. Kept here as well: a request that meets a full partition is tried again.
+    #[inline]
+    pub fn value(&self) -> Value<'a> {
+        match self {
+            Payload::Inline(bytes) => Value::Inline(bytes),
+            Payload::Large(bytes) => Value::Large((**bytes).clone()),
+        }
+    }
+}
+
+/// SET with options, SETNX, GETSET.
+#[derive(Clone, Copy, Debug)]
+pub struct SetIf<'a> {
+    pub expiry: Expiry,
+    pub condition: Condition<'a>,
+    pub reply: SetReply,
+}
+
+/// What a conditional set answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetReply {
+    /// OK, or nil if the condition failed.
+    Status,
+    /// The value that was there (GET).
+    Old,
+    /// 1 or 0 (SETNX).
+    Count,
+}
+
+/// On what there must be for a write to happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition<'a> {
+    Always,
+    /// XX.
+    Exists,
+    /// NX.
+    Missing,
+    Equals(&'a [u8]),
+    Differs(&'a [u8]),
+    /// The digest as 16 hexadecimal digits in any case.
+    DigestEquals(&'a [u8]),
+    DigestDiffers(&'a [u8]),
+}
+
+/// TTL, PTTL, EXPIRETIME, PEXPIRETIME.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TtlForm {
+    Seconds,
+    Millis,
+    AtSeconds,
+    AtMillis,
+}
+
+/// EXPIRE's NX, XX, GT, LT; several can hold at once. A key without expiry counts as expiring at infinity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExpireWhen {
+    pub nx: bool,
+    pub xx: bool,
+    pub gt: bool,
+    pub lt: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ObjectField {
+    Encoding,
+    Freq,
+    IdleTime,
+    RefCount,
+}
+
+/// A range of bytes or of bits, both ends inclusive, negative ones counted from the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitRange {
+    pub start: i64,
+    pub end: i64,
+    pub bits: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BitPosRange {
+    pub range: BitRange,
+    /// Whether the client gave an end: without one, the value is followed by endless zeros.
+    pub end_given: bool,
+}
+
+/// One operation of BITFIELD on an integer of `bits` bits at bit `offset`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldOp {
+    pub offset: u64,
+    pub bits: u8,
+    pub signed: bool,
+    pub action: FieldAction,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldAction {
+    Get,
+    Set(i64, Overflow),
+    IncrBy(i64, Overflow),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overflow {
+    Wrap,
+    Saturate,
+    Fail,
+}

@@ -1,0 +1,168 @@
+//! From a command line to something that can run: the row, the number of arguments, access, then the command's own checks.
+//!
+//! Nothing here touches the store's partitions. What is answered here is answered without a lock; what is not wrong here cannot
+//! be wrong later, except for what depends on the stored value.
+
+pub(super) mod bits;
+pub(super) mod counters;
+pub(super) mod expiry;
+pub(super) mod generic;
+pub(super) mod strings;
+
+use super::table::{self, COMMANDS, ErrorText, Kind, PlanFn, Spec};
+use super::{Barrier, BarrierFn, CommandStats, Op, Payload, Plan, PlanContext, Request};
+use crate::proto::Outcome;
+use crate::store::{Store, WriteError};
+
+pub const SYNTAX: &str = "ERR syntax error";
+pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
+const KEY_TOO_LONG: &str = "ERR key is longer than 65535 bytes, or than a quarter of a segment";
+pub const TOO_LARGE: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
+const NO_AUTH: &str = "NOAUTH Authentication required.";
+
+/// Bytes of a command's name, and of its arguments together, that an error repeats.
+const ECHOED_BYTES: usize = 128;
+
+/// Looks a request's command up, checks its arguments and access, hashes its key. `args[0]` is the command's name.
+pub fn plan<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>, stats: &mut CommandStats) -> Plan<'a> {
+    let planned = match table::lookup(args[0]) {
+        Some(row) => {
+            let spec = &COMMANDS[usize::from(row)];
+            if let Some(calls) = stats.calls.get_mut(usize::from(row)) {
+                *calls += 1;
+            }
+            plan_row(spec, args, ctx)
+        }
+        None => Err(unknown_command(args)),
+    };
+    planned.unwrap_or_else(|text| {
+        stats.errors += 1;
+        Plan::Reply(Outcome::Error(text))
+    })
+}
+
+#[inline]
+fn plan_row<'a>(
+    spec: &'static Spec,
+    args: &[&'a [u8]],
+    ctx: &PlanContext<'a, '_>,
+) -> Result<Plan<'a>, ErrorText> {
+    if !spec.accepts(args.len()) {
+        return Err(wrong_arity(spec));
+    }
+    if !ctx.session.authenticated && !spec.flags.has(table::Flags::NO_AUTH) && !has_subcommand(spec, args) {
+        return Err(NO_AUTH.into());
+    }
+    match spec.kind {
+        Kind::Keyed(op) => keyed(spec, op, args, ctx),
+        Kind::KeyedIf(len, op, _) if args.len() == len => keyed(spec, op, args, ctx),
+        Kind::KeyedIf(_, _, run) | Kind::Barrier(run) => Ok(barrier(spec, run, args, ctx)),
+        Kind::ImmediateIfBare(reply, run) => {
+            Ok(if args.len() == 1 { Plan::Reply(reply()) } else { barrier(spec, run, args, ctx) })
+        }
+        Kind::Container { bare: Some(run), .. } if args.len() == 1 => Ok(barrier(spec, run, args, ctx)),
+        Kind::Container { .. } => match args.get(1).and_then(|name| spec.subcommand(name)) {
+            Some(sub) => plan_row(sub, args, ctx),
+            None => Err(unknown_subcommand(spec, args)),
+        },
+    }
+}
+
+/// Whether access is up to the subcommand's row.
+fn has_subcommand(spec: &Spec, args: &[&[u8]]) -> bool {
+    matches!(spec.kind, Kind::Container { .. }) && args.len() > 1
+}
+
+#[inline]
+fn keyed<'a>(
+    spec: &Spec,
+    op: PlanFn,
+    args: &[&'a [u8]],
+    ctx: &PlanContext<'a, '_>,
+) -> Result<Plan<'a>, ErrorText> {
+    let op = op(args, ctx)?;
+    // Keyed rows have `first` 1 or 2, and an arity that guarantees the argument.
+    let key = args[usize::from(spec.keys.first.unsigned_abs())];
+    let session = ctx.session;
+    Ok(Plan::Keyed(Request {
+        key: ctx.store.key(session.db, key),
+        op,
+        resp3: session.resp3,
+        no_touch: session.no_touch,
+        outcome: Outcome::Pending,
+    }))
+}
+
+fn barrier<'a>(
+    spec: &'static Spec,
+    run: BarrierFn,
+    args: &[&'a [u8]],
+    ctx: &PlanContext<'a, '_>,
+) -> Plan<'a> {
+    Plan::Barrier(Barrier { run, spec, args: ctx.bump.alloc_slice_copy(args) })
+}
+
+fn unknown_command(args: &[&[u8]]) -> ErrorText {
+    let mut begin = Vec::new();
+    for arg in &args[1..] {
+        if begin.len() >= ECHOED_BYTES {
+            break;
+        }
+        let room = ECHOED_BYTES - begin.len();
+        begin.push(b'\'');
+        begin.extend_from_slice(echoed(arg, room));
+        begin.extend_from_slice(b"' ");
+    }
+    let name = String::from_utf8_lossy(echoed(args[0], ECHOED_BYTES));
+    format!("ERR unknown command '{name}', with args beginning with: {}", String::from_utf8_lossy(&begin))
+        .into()
+}
+
+fn unknown_subcommand(spec: &Spec, args: &[&[u8]]) -> ErrorText {
+    let name = args.get(1).map(|name| echoed(name, ECHOED_BYTES)).unwrap_or_default();
+    let container = spec.name.to_ascii_uppercase();
+    format!("ERR unknown subcommand '{}'. Try {container} HELP.", String::from_utf8_lossy(name)).into()
+}
+
+/// What an error repeats of an argument: up to a NUL, as C would.
+fn echoed(arg: &[u8], most: usize) -> &[u8] {
+    let end = memchr::memchr(0, arg).unwrap_or(arg.len());
+    &arg[..end.min(most)]
+}
+
+/// The error for a wrong number of arguments.
+pub fn wrong_arity(spec: &Spec) -> ErrorText {
+    format!("ERR wrong number of arguments for '{}' command", spec.name).into()
+}
+
+/// The error for a write that the store refused.
+pub fn refused(error: WriteError) -> &'static str {
+    match error {
+        WriteError::TooLarge => TOO_LARGE,
+        WriteError::KeyTooLong => KEY_TOO_LONG,
+        WriteError::OutOfMemory | WriteError::NeedsRoom => OUT_OF_MEMORY,
+    }
+}
+
+/// A value ready to be written; a large one is copied to its place now, outside of any lock.
+#[inline]
+pub fn payload<'a>(value: &'a [u8], store: &Store) -> Result<Payload<'a>, ErrorText> {
+    if value.len() <= store.large_threshold() {
+        return Ok(Payload::Inline(value));
+    }
+    match store.large_value(value) {
+        Ok(bytes) => Ok(Payload::Large(Box::new(bytes))),
+        Err(error) => Err(refused(error).into()),
+    }
+}
+
+/// A 64-bit integer argument.
+#[inline]
+pub fn integer(arg: &[u8]) -> Result<i64, ErrorText> {
+    super::number::parse_i64(arg).ok_or(ErrorText::Borrowed(NOT_AN_INTEGER))
+}
+
+#[cfg(test)]
+mod tests;

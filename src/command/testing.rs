@@ -1,0 +1,229 @@
+//! Plays command lines against a store of its own and shows what a client would get: for the tests of all commands.
+//!
+//! A line is split at spaces; "double quotes" keep them, and `\xhh`, `\n`, `\r`, `\\`, `\"` work inside and outside of quotes.
+//! A reply is shown as RESP with a space for every line break: `+OK`, `:1`, `$3 abc`, `$-1`, `*2 $1 a :5`, `-ERR syntax error`.
+//! Without a protocol version the lines run in RESP2.
+
+use super::*;
+use crate::proto::Scratch;
+use crate::store::{Budget, Eviction, StoreConfig};
+use std::sync::Arc;
+
+/// 2024-01-01 in Unix milliseconds: when every test begins.
+pub const BEGIN_MS: u64 = 1_704_067_200_000;
+
+/// One client of a store that nobody else uses.
+pub struct Client<H: Host = QuietHost> {
+    pub store: Store,
+    pub session: Session,
+    pub stats: CommandStats,
+    pub now_ms: u64,
+    pub host: H,
+    /// What the last barrier wanted to become of the connection.
+    pub flow: Flow,
+}
+
+impl Client {
+    /// A client of an empty store, with a host that has nothing to tell.
+    pub fn new() -> Client {
+        Client::with_host(QuietHost)
+    }
+}
+
+impl<H: Host> Client<H> {
+    pub fn with_host(host: H) -> Client<H> {
+        Client::with(host, Eviction::Lru, 512 << 20)
+    }
+
+    pub fn with(host: H, eviction: Eviction, max_value_size: usize) -> Client<H> {
+        let config =
+            StoreConfig { partitions: 4, eviction, max_value_size, prefault: false, seeds: [1, 2, 3, 4] };
+        Client {
+            store: Store::new(config, Arc::new(Budget::new(256 << 20))).unwrap(),
+            session: Session::new(1, true),
+            stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            now_ms: BEGIN_MS,
+            host,
+            flow: Flow::Continue,
+        }
+    }
+
+    /// Runs one line; `@+1500` instead of a command lets that many milliseconds pass.
+    pub fn run(&mut self, line: &str) -> String {
+        if let Some(ms) = line.strip_prefix("@+") {
+            self.now_ms += ms.parse::<u64>().unwrap();
+            return String::new();
+        }
+        let args = split(line);
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        show(&self.run_args(&args))
+    }
+
+    /// Runs one command as the worker would, and returns the reply's bytes.
+    pub fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
+        let bump = Bump::new();
+        let mut out = ReplyBuf::default();
+        let ctx = PlanContext {
+            store: &self.store,
+            bump: &bump,
+            session: &self.session,
+            host: &self.host,
+            now_ms: self.now_ms,
+        };
+        let (outcome, scratch) = match plan(args, &ctx, &mut self.stats) {
+            Plan::Reply(outcome) => (outcome, Scratch::default()),
+            Plan::Keyed(request) => execute_one(&self.store, request, &mut self.stats, self.now_ms),
+            Plan::Barrier(barrier) => {
+                let mut ctx = Context {
+                    store: &self.store,
+                    session: &mut self.session,
+                    host: &self.host,
+                    stats: &mut self.stats,
+                    now_ms: self.now_ms,
+                };
+                self.flow = run(&barrier, &mut ctx, &mut out);
+                return flatten(&out);
+            }
+        };
+        crate::proto::resp::encode(&outcome, &scratch, self.session.resp3, &mut out);
+        flatten(&out)
+    }
+}
+
+/// Runs each line and compares its reply; the position of the first difference is in the failure's text.
+#[track_caller]
+pub fn script(lines: &[(&str, &str)]) {
+    play(&mut Client::new(), lines);
+}
+
+/// As [`script`], with a client that may have a past.
+#[track_caller]
+pub fn play<H: Host>(client: &mut Client<H>, lines: &[(&str, &str)]) {
+    for (i, (line, expected)) in lines.iter().enumerate() {
+        assert_eq!(client.run(line), *expected, "line {i}: {line}");
+    }
+}
+
+fn execute_one(
+    store: &Store,
+    request: Request<'_>,
+    stats: &mut CommandStats,
+    now_ms: u64,
+) -> (Outcome, Scratch) {
+    let mut scratch = Scratch::default();
+    let mut partition = store.lock(store.partition_of(request.key.hash));
+    let mut requests = [request];
+    assert_eq!(execute(&mut partition, &mut requests, &[0], &mut scratch, stats, now_ms, true), 1);
+    let [request] = requests;
+    (request.outcome, scratch)
+}
+
+/// The reply as it would leave, pinned values in their places.
+fn flatten(out: &ReplyBuf) -> Vec<u8> {
+    let mut flat = Vec::new();
+    let mut done = 0;
+    for (at, pin) in &out.pins {
+        flat.extend_from_slice(&out.bytes[done..*at]);
+        flat.extend_from_slice(pin);
+        done = *at;
+    }
+    flat.extend_from_slice(&out.bytes[done..]);
+    flat
+}
+
+fn show(reply: &[u8]) -> String {
+    let text: String = reply
+        .split(|byte| *byte == b'\n')
+        .map(|line| String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line)).into_owned())
+        .collect::<Vec<_>>()
+        .join(" ");
+    text.strip_suffix(' ').unwrap_or(&text).to_owned()
+}
+
+/// Splits a line into arguments.
+fn split(line: &str) -> Vec<Vec<u8>> {
+    let mut args = Vec::new();
+    let mut arg: Option<Vec<u8>> = None;
+    let mut quoted = false;
+    let mut rest = line.bytes();
+    while let Some(byte) = rest.next() {
+        match byte {
+            b' ' if !quoted => args.extend(arg.take()),
+            b'"' => {
+                quoted = !quoted;
+                arg.get_or_insert_default();
+            }
+            b'\\' => arg.get_or_insert_default().push(escape(&mut rest)),
+            _ => arg.get_or_insert_default().push(byte),
+        }
+    }
+    args.extend(arg);
+    args
+}
+
+fn escape(rest: &mut std::str::Bytes<'_>) -> u8 {
+    match rest.next().expect("something after the backslash") {
+        b'n' => b'\n',
+        b'r' => b'\r',
+        b'x' => {
+            let digits = [rest.next().unwrap(), rest.next().unwrap()];
+            u8::from_str_radix(str::from_utf8(&digits).unwrap(), 16).unwrap()
+        }
+        other => other,
+    }
+}
+
+/// A server that has nothing to tell and asks for no password.
+pub struct QuietHost;
+
+impl Host for QuietHost {
+    fn info(&self, _sections: &[String]) -> String {
+        String::new()
+    }
+
+    fn config_get(&self, _pattern: &[u8]) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn config_set(&self, _pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn reset_stats(&self) {}
+
+    fn client_list(&self, _filter: &ClientFilter) -> String {
+        String::new()
+    }
+
+    fn client_info(&self, id: u64) -> String {
+        format!("id={id}\n")
+    }
+
+    fn client_kill(&self, _filter: &ClientFilter) -> usize {
+        0
+    }
+
+    fn client_changed(&self, _session: &Session) {}
+
+    fn client_pause(&self, _pause: Option<(u64, PauseMode)>) {}
+
+    fn password_required(&self) -> bool {
+        false
+    }
+
+    fn authenticate(&self, _user: &[u8], _password: &[u8]) -> bool {
+        true
+    }
+
+    fn time_us(&self) -> u64 {
+        BEGIN_MS * 1000
+    }
+
+    fn random(&self) -> u64 {
+        4
+    }
+
+    fn started_at_s(&self) -> u64 {
+        BEGIN_MS / 1000
+    }
+}

@@ -1,0 +1,130 @@
+//! The flags as clap reads them. Their help is the manual: each line says what the flag is for, its unit, its default.
+
+use super::size::{MemorySize, parse_bytes, parse_memory};
+use super::{ADMIN_BIND, IoEngine, LogLevel};
+use crate::limits;
+use clap::builder::BoolishValueParser;
+use clap::{Parser, ValueEnum};
+use std::net::IpAddr;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum EvictionArg {
+    /// Recency bits and second chance: what was used lately stays.
+    Lru,
+    /// A small queue for newcomers: what is used once leaves soon.
+    S3Fifo,
+    /// Nothing is evicted; writes fail with OOM when memory is full.
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    Yes,
+    No,
+}
+
+/// KV-Cache: an in-memory key-value cache. Every flag can be set in the environment too: --max-memory as KV_MAX_MEMORY.
+#[derive(Debug, Parser)]
+#[command(name = "kv-server", version, max_term_width = 110)]
+pub struct Args {
+    /// Port of all client protocols; 0: any free one.
+    #[arg(long, env = "KV_PORT", default_value_t = limits::PORT)]
+    pub port: u16,
+
+    /// Address to listen on; repeat it, or separate several by commas [default: all, IPv4 and IPv6].
+    #[arg(long, env = "KV_BIND", value_delimiter = ',')]
+    pub bind: Vec<IpAddr>,
+
+    /// Worker threads [default: one per CPU that affinity and control group leave this process].
+    #[arg(long, env = "KV_THREADS")]
+    pub threads: Option<usize>,
+
+    /// Leave the choice of CPUs to the scheduler instead of tying each worker to one.
+    #[arg(long, env = "KV_NO_PIN", value_parser = BoolishValueParser::new())]
+    pub no_pin: bool,
+
+    /// How to talk to the kernel. `auto` takes epoll where io_uring is refused, and says why.
+    #[arg(long, env = "KV_IO_ENGINE", value_enum, default_value_t = IoEngine::Auto)]
+    pub io_engine: IoEngine,
+
+    /// Microseconds that a nearly idle worker spins before it sleeps; 0: none.
+    #[arg(long, env = "KV_BUSY_POLL_US", default_value_t = limits::BUSY_POLL_US,
+          value_parser = clap::value_parser!(u64).range(0..=limits::BUSY_POLL_MOST_US))]
+    pub busy_poll_us: u64,
+
+    /// Memory of the whole process: 1.4GB, 1400MB, 1.5GiB, 70% of what there is, or bytes [default: 1.4GB, or 70% if less].
+    #[arg(long, env = "KV_MAX_MEMORY", value_parser = parse_memory)]
+    pub max_memory: Option<MemorySize>,
+
+    /// What leaves when memory is full.
+    #[arg(long, env = "KV_EVICTION", value_enum, default_value_t = EvictionArg::Lru)]
+    pub eviction: EvictionArg,
+
+    /// Largest value, at most a quarter of --max-memory [default: 512MiB, or that quarter].
+    #[arg(long, env = "KV_MAX_VALUE_SIZE", value_parser = parse_bytes)]
+    pub max_value_size: Option<usize>,
+
+    /// Touch all memory at start instead of as it is needed.
+    #[arg(long, env = "KV_PREFAULT", value_parser = BoolishValueParser::new())]
+    pub prefault: bool,
+
+    /// Password that clients must give by AUTH or HELLO. Prefer the environment: a command line is public on its machine.
+    #[arg(long, env = "KV_REQUIREPASS", hide_env_values = true)]
+    pub requirepass: Option<String>,
+
+    /// Without a password, refuse clients from other machines.
+    #[arg(long, env = "KV_PROTECTED_MODE", value_enum, default_value_t = Switch::Yes)]
+    pub protected_mode: Switch,
+
+    /// Connections served at once; lowered, with a line that says so, if the limit on open files is less.
+    #[arg(long, env = "KV_MAX_CLIENTS", default_value_t = limits::MAX_CLIENTS)]
+    pub max_clients: usize,
+
+    /// Seconds after which a silent connection is closed; 0: never.
+    #[arg(long, env = "KV_TIMEOUT", default_value_t = 0,
+          value_parser = clap::value_parser!(u64).range(0..=limits::TIMEOUT_S))]
+    pub timeout: u64,
+
+    /// Largest single request [default: --max-value-size and 1 MiB].
+    #[arg(long, env = "KV_MAX_REQUEST", value_parser = parse_bytes)]
+    pub max_request: Option<usize>,
+
+    /// Waiting requests of one connection, in bytes, at which it is read no further [default: 1MiB].
+    #[arg(long, env = "KV_MAX_INBOX", value_parser = parse_bytes)]
+    pub max_inbox: Option<usize>,
+
+    /// Unsent replies of one connection at which it is read no further, until a quarter is left [default: 1MiB].
+    #[arg(long, env = "KV_OUTPUT_WATERMARK", value_parser = parse_bytes)]
+    pub output_watermark: Option<usize>,
+
+    /// Unsent replies at which a connection that does not read is closed [default: --max-value-size, watermark and 64 MiB, or an eighth of memory].
+    #[arg(long, env = "KV_OUTPUT_CAP", value_parser = parse_bytes)]
+    pub output_cap: Option<usize>,
+
+    /// Seconds that SIGTERM leaves for requests under way and unsent replies.
+    #[arg(long, env = "KV_DRAIN_TIMEOUT", default_value_t = limits::DRAIN_TIMEOUT_S,
+          value_parser = clap::value_parser!(u64).range(0..=limits::DRAIN_TIMEOUT_MOST_S))]
+    pub drain_timeout: u64,
+
+    /// Port of /metrics and /healthz; 0: any free one.
+    #[arg(long, env = "KV_ADMIN_PORT", default_value_t = limits::ADMIN_PORT)]
+    pub admin_port: u16,
+
+    /// Address of the admin pages. They need no password: keep it to where only you can reach it.
+    #[arg(long, env = "KV_ADMIN_BIND", default_value_t = ADMIN_BIND)]
+    pub admin_bind: IpAddr,
+
+    /// Connections that may wait to be accepted, per worker; the kernel cuts it to net.core.somaxconn.
+    #[arg(long, env = "KV_TCP_BACKLOG", default_value_t = limits::TCP_BACKLOG,
+          value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
+    pub tcp_backlog: u32,
+
+    /// Seconds of silence after which the kernel asks whether the peer still lives; 0: never.
+    #[arg(long, env = "KV_TCP_KEEPALIVE", default_value_t = limits::TCP_KEEPALIVE_S,
+          value_parser = clap::value_parser!(u32).range(0..=32_767))]
+    pub tcp_keepalive: u32,
+
+    /// What is written to standard error.
+    #[arg(long, env = "KV_LOG_LEVEL", value_enum, default_value_t = LogLevel::Info)]
+    pub log_level: LogLevel,
+}

@@ -1,0 +1,72 @@
+//! What a client has said about itself: the state that commands read and change.
+
+/// CLIENT REPLY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyMode {
+    On,
+    Off,
+    /// The next command's reply is suppressed.
+    SkipNext,
+    /// This command's reply is suppressed.
+    SkipThis,
+}
+
+/// Per-connection state of the RESP protocol; RESET restores the defaults.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Unique over the server's life, never reused.
+    pub id: u64,
+    /// SELECT.
+    pub db: u8,
+    /// HELLO 3.
+    pub resp3: bool,
+    pub authenticated: bool,
+    pub reply_mode: ReplyMode,
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH: reads do not count as use.
+    pub no_touch: bool,
+    pub name: Box<str>,
+    pub lib_name: Box<str>,
+    pub lib_version: Box<str>,
+}
+
+impl Session {
+    pub fn new(id: u64, authenticated: bool) -> Session {
+        Session {
+            id,
+            db: 0,
+            resp3: false,
+            authenticated,
+            reply_mode: ReplyMode::On,
+            no_evict: false,
+            no_touch: false,
+            name: Box::default(),
+            lib_name: Box::default(),
+            lib_version: Box::default(),
+        }
+    }
+
+    /// RESET: as after connecting.
+    pub fn reset(&mut self, authenticated: bool) {
+        *self = Session::new(self.id, authenticated);
+    }
+
+    /// To be called before each command of the connection.
+    pub fn command_begins(&mut self) {
+        if self.reply_mode == ReplyMode::SkipNext {
+            self.reply_mode = ReplyMode::SkipThis;
+        }
+    }
+
+    /// To be called when it has run: whether its reply is to be dropped. (CLIENT REPLY itself writes nothing that would have to be.)
+    pub fn command_ends(&mut self) -> bool {
+        match self.reply_mode {
+            ReplyMode::On | ReplyMode::SkipNext => false,
+            ReplyMode::Off => true,
+            ReplyMode::SkipThis => {
+                self.reply_mode = ReplyMode::On;
+                true
+            }
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The admin pages: plain HTTP for people, orchestrators and Prometheus. They only read.
+
+use super::accept::Bounded;
+use super::metrics;
+use crate::command::Host;
+use crate::server::Shared;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use std::io;
+use std::sync::Arc;
+
+/// Serves until the listener fails.
+pub async fn serve(listener: std::net::TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = Bounded::new(tokio::net::TcpListener::from_std(listener)?);
+    axum::serve(listener, router(shared)).await
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/", get(index))
+        .route("/healthz", get(health))
+        .route("/readyz", get(readiness))
+        .route("/metrics", get(metrics_page))
+        .route("/info", get(info))
+        .with_state(shared)
+}
+
+async fn index() -> impl IntoResponse {
+    let text = concat!(
+        "<!doctype html><title>KV-Cache</title><h1>KV-Cache ",
+        env!("CARGO_PKG_VERSION"),
+        "</h1><ul>",
+        "<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>",
+        "<li><a href=\"/info\">/info</a> as INFO writes it</li>",
+        "<li><a href=\"/healthz\">/healthz</a> 200, or 503 while it ends</li>",
+        "<li><a href=\"/readyz\">/readyz</a> 200 once all workers serve</li></ul>\n"
+    );
+    ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], text)
+}
+
+/// Alive and meant to stay so.
+async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    if shared.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else {
+        (StatusCode::OK, "ok\n")
+    }
+}
+
+/// Taking clients.
+async fn readiness(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    if shared.is_draining() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+    } else if !shared.is_ready() {
+        (StatusCode::SERVICE_UNAVAILABLE, "starting\n")
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
+}
+
+async fn metrics_page(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    let text = metrics::render(&shared, &shared.figures());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+async fn info(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], shared.info(&["all".to_string()]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::testing;
+    use std::io::{Read, Write};
+    use std::net::{SocketAddr, TcpListener, TcpStream};
+
+    /// The server on a thread of its own, for as long as the test process lives.
+    fn start(shared: &Arc<Shared>) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::clone(shared);
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(serve(listener, shared))
+        });
+        address
+    }
+
+    fn fetch(address: SocketAddr, path: &str) -> String {
+        let mut client = TcpStream::connect(address).unwrap();
+        write!(client, "GET {path} HTTP/1.1\r\nHost: kv\r\nConnection: close\r\n\r\n").unwrap();
+        let mut reply = String::new();
+        client.read_to_string(&mut reply).unwrap();
+        reply
+    }
+
+    #[test]
+    fn pages() {
+        let shared = Arc::new(testing::shared(""));
+        let address = start(&shared);
+        assert!(fetch(address, "/readyz").starts_with("HTTP/1.1 503"), "no worker serves yet");
+        shared.set_ready();
+        for (path, part) in [
+            ("/", "/metrics"),
+            ("/healthz", "ok\n"),
+            ("/readyz", "ready\n"),
+            ("/metrics", "# TYPE kv_requests_total counter"),
+            ("/info", "redis_version:"),
+        ] {
+            let reply = fetch(address, path);
+            assert!(reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains(part), "{path}: {reply}");
+        }
+        assert!(fetch(address, "/nothing").starts_with("HTTP/1.1 404"));
+        shared.begin_drain();
+        for path in ["/healthz", "/readyz"] {
+            let reply = fetch(address, path);
+            assert!(reply.starts_with("HTTP/1.1 503") && reply.ends_with("draining\n"), "{path}: {reply}");
+        }
+    }
+}

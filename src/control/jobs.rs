@@ -1,0 +1,51 @@
+//! What is done by the clock: counters and memory are sampled, and memory is prepared ahead of its use, so that neither a reader of
+//! INFO nor a writer of keys waits for it.
+
+use crate::server::{Sample, Shared};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+/// Between two samples of the counters.
+const SAMPLE_EVERY: Duration = Duration::from_millis(100);
+/// Memory is read from /proc at every so many samples.
+const MEMORY_EVERY: u32 = 10;
+
+/// While memory is wanted, and the longest pause while none is: a partition has a few segments ready, which last longer than that.
+const PREPARE_SOON: Duration = Duration::from_millis(1);
+const PREPARE_LATEST: Duration = Duration::from_millis(20);
+
+/// Samples counters and memory, for ever.
+pub async fn sample(shared: Arc<Shared>) {
+    let start = Instant::now();
+    let mut ticks = interval(SAMPLE_EVERY);
+    // After a stall the missed samples would all measure the same moment.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for n in (0..MEMORY_EVERY).cycle() {
+        ticks.tick().await;
+        let totals = shared.totals();
+        shared.sample(Sample {
+            at_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            requests: totals.requests,
+            bytes_received: totals.bytes_received,
+            bytes_sent: totals.bytes_sent,
+        });
+        if n == 0 {
+            shared.sample_memory();
+        }
+    }
+}
+
+/// Faults in what the store is about to need, for ever. A step takes up to a millisecond; between steps the admin pages get their turn.
+pub async fn prepare_memory(shared: Arc<Shared>) {
+    let mut pause = PREPARE_SOON;
+    loop {
+        if shared.store.prefault_step() {
+            pause = PREPARE_SOON;
+            tokio::task::yield_now().await;
+        } else {
+            sleep(pause).await;
+            pause = (pause * 2).min(PREPARE_LATEST);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Every bound of the server in one place: its default, its unit, and how it relates to the others.
+//!
+//! Nothing in the process may grow without one of these. Those with a flag are defaults that [`crate::config`] checks and may
+//! replace; the rest are fixed. The assertions at the end are the relations that other code relies on.
+//!
+//! ```text
+//!   one connection:   bytes in ──► inbox ≤ max_inbox, or one request ≤ max_request ──► one value ≤ max_value_size
+//!                     replies  ──► unsent ≥ OUTPUT_HIGH: reading pauses … ≤ OUTPUT_LOW: goes on … > cap: closed
+//! ```
+
+/// `--port`.
+pub const PORT: u16 = 7171;
+/// `--admin-port`.
+pub const ADMIN_PORT: u16 = 7172;
+
+/// `--threads`, most: one per CPU of the largest machines sold. Worker numbers fit into a byte of client ids and masks.
+pub const THREADS: usize = 256;
+/// Partitions per worker (a power of two): with so many the lock of one is rarely met busy.
+pub const PARTITIONS_PER_WORKER: usize = 4;
+
+/// `--max-memory`, bytes: the default unless [`MEMORY_SHARE_PERCENT`] of what there is comes to less.
+pub const MAX_MEMORY: usize = 1_400_000_000;
+/// `--max-memory` by default never takes more than this share of the cgroup's or the machine's memory.
+pub const MEMORY_SHARE_PERCENT: usize = 70;
+/// `--max-memory`, least, bytes: below this the fixed parts (code, rings, receive buffers) leave nothing for keys.
+pub const MIN_MEMORY: usize = 16 << 20;
+
+/// Memory that a worker touches only once it has clients, bytes: receive buffers, stack, tables.
+pub const FIXED_PER_WORKER: usize = 2 << 20;
+/// Memory that the process touches only later, bytes: code not yet run, the control thread's buffers.
+pub const FIXED_EXTRA: usize = 4 << 20;
+
+/// `--max-value-size`, bytes. Redis's limit for a string.
+pub const MAX_VALUE_SIZE: usize = 512 << 20;
+/// A value is at most the memory limit divided by this: writing one must not empty the cache.
+pub const VALUE_SHARE: usize = 4;
+/// Longest key, bytes: an item's header holds its length in 16 bits.
+pub const MAX_KEY_LEN: usize = u16::MAX as usize;
+
+/// What a request may hold beside its largest value, bytes: names, keys, options, lengths. Default of `--max-request` is
+/// `max_value_size` plus this.
+pub const REQUEST_EXTRA: usize = 1 << 20;
+/// Least `--max-request`, bytes: the longest key and an inline command must fit.
+pub const MIN_REQUEST: usize = 256 << 10;
+/// `--max-inbox`, bytes: received requests that cannot be executed yet (the peer does not read, CLIENT PAUSE). A request that is
+/// still arriving may take more, up to `max_request`.
+pub const MAX_INBOX: usize = 1 << 20;
+/// Most arguments of one request (Redis: 1024 × 1024).
+pub const MAX_ARGS: usize = 1 << 20;
+/// Longest inline command, bytes (Redis: 64 KiB).
+pub const MAX_INLINE: usize = 64 << 10;
+/// Largest receive buffer that a driver lends, bytes; least `--max-inbox`.
+pub const RECV_BUFFER: usize = 64 << 10;
+
+/// `--output-watermark`, bytes of unsent replies at which a connection is read no further.
+pub const OUTPUT_HIGH: usize = 1 << 20;
+/// Unsent bytes at which reading goes on: this fraction of the watermark.
+pub const OUTPUT_LOW_DIVISOR: usize = 4;
+/// Least `--output-watermark`, bytes.
+pub const MIN_OUTPUT_HIGH: usize = 16 << 10;
+/// Default of `--output-cap` beyond the largest value and the watermark, bytes: replies of the requests already received.
+pub const OUTPUT_CAP_EXTRA: usize = 64 << 20;
+/// That is at most the memory limit divided by this: one client that does not read must not empty a small cache.
+pub const OUTPUT_CAP_SHARE: usize = 8;
+
+/// `--max-clients`.
+pub const MAX_CLIENTS: usize = 10_000;
+/// `--max-clients`, most: connection slots are 32-bit numbers, descriptors run out long before.
+pub const MAX_CLIENTS_MOST: usize = 4_000_000;
+/// Descriptors for all that is not a client: standard streams, the admin listener, the control thread's ring and
+/// epoll, files of /proc that are read.
+pub const FDS_RESERVED: usize = 16;
+/// Descriptors per worker beside its listeners: its ring or epoll, its waker, one connection on its way out.
+pub const FDS_PER_WORKER: usize = 4;
+/// Admin connections served at once.
+pub const ADMIN_CONNECTIONS: usize = 8;
+/// An admin connection is closed after so many seconds; scrapers open another.
+pub const ADMIN_CONNECTION_S: u64 = 60;
+
+/// `--timeout`, most seconds.
+pub const TIMEOUT_S: u64 = 365 * 86_400;
+/// `--drain-timeout`, seconds: under the 10 s after which `docker stop` kills.
+pub const DRAIN_TIMEOUT_S: u64 = 8;
+/// `--drain-timeout`, most seconds.
+pub const DRAIN_TIMEOUT_MOST_S: u64 = 3_600;
+/// `--busy-poll-us`: spinning this long before blocking doubles the rate of a single connection and costs nothing under load.
+pub const BUSY_POLL_US: u64 = 50;
+/// `--busy-poll-us`, most.
+pub const BUSY_POLL_MOST_US: u64 = 10_000;
+/// `--tcp-backlog` per listener; the kernel cuts it to net.core.somaxconn.
+pub const TCP_BACKLOG: u32 = 4_096;
+/// `--tcp-keepalive`, seconds until the first probe (Redis: 300).
+pub const TCP_KEEPALIVE_S: u32 = 300;
+/// Bind is tried again for so long, milliseconds: a killed io_uring server's port stays taken for 5 to 30 ms.
+pub const BIND_RETRY_MS: u64 = 1_000;
+/// The start gives up when a worker has not set up its ring after so long, seconds.
+pub const START_TIMEOUT_S: u64 = 30;
+
+/// Requests executed under one hold of a partition's lock, at most.
+pub const GROUP_REQUESTS: usize = 32;
+/// A round's batch is executed when it has this many requests: enough to overlap cache misses, few enough to stay in the cache.
+pub const ROUND_REQUESTS: usize = 1_024;
+/// One connection's share of a round, in requests.
+pub const RUN_REQUESTS: usize = 512;
+/// One connection's share of a turn, in requests and in bytes of replies; the rest waits for the next turn (fairness).
+pub const TURN_REQUESTS: u32 = 8_192;
+pub const TURN_REPLY_BYTES: usize = 1 << 20;
+
+/// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
+pub const CLIENT_NAME_LEN: usize = 256;
+/// Longest `--requirepass`, bytes (Redis: 512).
+pub const PASSWORD_LEN: usize = 512;
+
+const _: () = {
+    assert!(MIN_MEMORY < MAX_MEMORY);
+    assert!(MEMORY_SHARE_PERCENT < 100);
+    assert!(PARTITIONS_PER_WORKER.is_power_of_two());
+    assert!(MAX_KEY_LEN + MAX_INLINE < MIN_REQUEST);
+    assert!(MIN_REQUEST < MAX_VALUE_SIZE + REQUEST_EXTRA);
+    // What one receive brought must fit into an inbox, or reading would pause at every turn.
+    assert!(RECV_BUFFER <= MAX_INBOX);
+    assert!(MIN_OUTPUT_HIGH / OUTPUT_LOW_DIVISOR > 0);
+    assert!(OUTPUT_HIGH >= MIN_OUTPUT_HIGH);
+    assert!(GROUP_REQUESTS <= RUN_REQUESTS && RUN_REQUESTS <= ROUND_REQUESTS);
+    assert!(ROUND_REQUESTS <= TURN_REQUESTS as usize);
+    assert!(MAX_CLIENTS < MAX_CLIENTS_MOST && MAX_CLIENTS_MOST <= u32::MAX as usize);
+    assert!(DRAIN_TIMEOUT_S <= DRAIN_TIMEOUT_MOST_S && BUSY_POLL_US <= BUSY_POLL_MOST_US);
+};

@@ -1,0 +1,66 @@
+//! Turns the outcome of a keyed request into its reply: the path that nearly all replies take.
+
+use super::Writer;
+use crate::proto::{Outcome, ReplyBuf, Scratch, Span};
+
+/// Appends the reply for `outcome`, whose spans and pins are in `scratch`.
+#[inline]
+pub fn encode(outcome: &Outcome, scratch: &Scratch, resp3: bool, out: &mut ReplyBuf) {
+    let mut writer = Writer::new(out, resp3);
+    match outcome {
+        Outcome::Value(span) => writer.bulk(slice(scratch, *span)),
+        Outcome::Nil => writer.null(),
+        Outcome::Ok => writer.ok(),
+        Outcome::Int(value) => writer.int(*value),
+        Outcome::Pinned(index) => writer.bulk_pinned(scratch.pins[*index as usize].clone()),
+        Outcome::PinnedInArray(index) => {
+            writer.array(1);
+            writer.bulk_pinned(scratch.pins[*index as usize].clone());
+        }
+        Outcome::Encoded(span) => writer.raw(slice(scratch, *span)),
+        Outcome::Error(text) => writer.error(text),
+        Outcome::Pong => writer.simple("PONG"),
+        Outcome::Pending => {
+            debug_assert!(false, "a request was answered before it ran");
+            writer.error("ERR internal error: the request was not executed");
+        }
+    }
+}
+
+#[inline]
+fn slice(scratch: &Scratch, span: Span) -> &[u8] {
+    let start = span.start as usize;
+    &scratch.bytes[start..start + span.len as usize]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn each_outcome_has_its_reply() {
+        let scratch =
+            Scratch { bytes: b"..value*1\r\n_\r\n".to_vec(), pins: vec![Bytes::from_static(b"pin")] };
+        let reply = |outcome: Outcome, resp3| {
+            let mut out = ReplyBuf::default();
+            encode(&outcome, &scratch, resp3, &mut out);
+            (String::from_utf8(out.bytes).unwrap(), out.pins)
+        };
+        for (outcome, expected) in [
+            (Outcome::Value(Span { start: 2, len: 5 }), "$5\r\nvalue\r\n"),
+            (Outcome::Value(Span { start: 2, len: 0 }), "$0\r\n\r\n"),
+            (Outcome::Nil, "$-1\r\n"),
+            (Outcome::Ok, "+OK\r\n"),
+            (Outcome::Pong, "+PONG\r\n"),
+            (Outcome::Int(-7), ":-7\r\n"),
+            (Outcome::Encoded(Span { start: 7, len: 7 }), "*1\r\n_\r\n"),
+            (Outcome::Error("ERR no".into()), "-ERR no\r\n"),
+        ] {
+            assert_eq!(reply(outcome, false), (expected.to_owned(), vec![]));
+        }
+        assert_eq!(reply(Outcome::Nil, true).0, "_\r\n");
+        let (bytes, pins) = reply(Outcome::Pinned(0), true);
+        assert_eq!((bytes.as_str(), pins), ("$3\r\n\r\n", vec![(4, Bytes::from_static(b"pin"))]));
+    }
+}

@@ -1,0 +1,129 @@
+//! Accepting: a bounded number per turn, and paused where descriptors run out.
+
+use super::{Conn, Epoll, LISTENERS};
+use crate::ring::Event;
+use crate::ring::pause::AcceptPause;
+use nix::errno::Errno;
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use nix::sys::socket::{AddressFamily, SockaddrLike, SockaddrStorage, getsockname};
+use std::io;
+use std::net::TcpListener;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+/// Accepts of one listener in one turn: a storm of connections does not starve the connected.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// A listening socket. Never removed: its index is in the events.
+pub(super) struct Listener {
+    /// `None` once stopped; closing takes it out of the epoll set.
+    socket: Option<Socket>,
+    number: u8,
+    pub pause: AcceptPause,
+}
+
+/// The standard library's listeners accept with CLOEXEC and own what they accept.
+enum Socket {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    pub fn stop(&mut self) {
+        self.socket = None;
+        self.pause.forget();
+    }
+}
+
+impl Socket {
+    fn new(fd: OwnedFd) -> io::Result<Self> {
+        let family = getsockname::<SockaddrStorage>(fd.as_raw_fd())?.family();
+        let socket = match family {
+            Some(AddressFamily::Unix) => Socket::Unix(fd.into()),
+            _ => Socket::Tcp(fd.into()),
+        };
+        // A client may be gone between the event and the accept.
+        match &socket {
+            Socket::Tcp(listener) => listener.set_nonblocking(true)?,
+            Socket::Unix(listener) => listener.set_nonblocking(true)?,
+        }
+        Ok(socket)
+    }
+
+    fn accept(&self) -> io::Result<OwnedFd> {
+        match self {
+            Socket::Tcp(listener) => listener.accept().map(|(stream, _)| stream.into()),
+            Socket::Unix(listener) => listener.accept().map(|(stream, _)| stream.into()),
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Socket::Tcp(listener) => listener.as_fd(),
+            Socket::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+impl Epoll {
+    pub(super) fn add_listener(&mut self, fd: OwnedFd, number: u8) -> io::Result<()> {
+        let index =
+            u8::try_from(self.listeners.len()).map_err(|_| io::Error::other("at most 256 listeners"))?;
+        let socket = Socket::new(fd)?;
+        self.set.add(&socket, interest(index.into()))?;
+        self.listeners.push(Listener { socket: Some(socket), number, pause: AcceptPause::default() });
+        Ok(())
+    }
+
+    pub(super) fn accept(&mut self, index: usize) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let Some(listener) = self.listeners.get_mut(index) else { return };
+            let Some(socket) = &listener.socket else { return };
+            self.stats.syscalls += 1;
+            match socket.accept() {
+                Ok(fd) => {
+                    let conn = self.conns.insert(Conn {
+                        fd,
+                        interest: EpollFlags::empty(),
+                        wants_recv: false,
+                        ended: false,
+                        owned: None,
+                        closing: None,
+                    });
+                    self.events.push(Event::Accepted { conn, listener: listener.number });
+                }
+                Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    Some(Errno::EAGAIN) => return,
+                    Some(Errno::ECONNABORTED | Errno::EINTR) => {}
+                    // EMFILE, ENFILE, ENOMEM, or unknown: at once it would fail again.
+                    _ => {
+                        self.stats.syscalls += 1;
+                        // Only a member can be ready, so this cannot fail; if it did, the worker would merely wake more.
+                        let _ = self.set.delete(socket);
+                        listener.pause.begin();
+                        self.stats.accepts_paused += 1;
+                        return;
+                    }
+                },
+            }
+        }
+    }
+
+    pub(super) fn resume_listeners(&mut self) {
+        for (index, listener) in self.listeners.iter_mut().enumerate() {
+            let Some(socket) = &listener.socket else { continue };
+            if listener.pause.take_if_over() {
+                self.stats.syscalls += 1;
+                if self.set.add(socket, interest(index as u64)).is_err() {
+                    listener.pause.begin(); // No memory for the watch: try again later.
+                }
+            }
+        }
+    }
+}
+
+fn interest(index: u64) -> EpollEvent {
+    EpollEvent::new(EpollFlags::EPOLLIN, LISTENERS + index)
+}

@@ -1,0 +1,165 @@
+//! The server as commands see it: [`Host`] over [`Shared`].
+
+use super::shared::{Message, Shared, unix_us};
+use crate::command::glob::Glob;
+use crate::command::{ClientFilter, Host, PauseMode};
+use crate::conn::Session;
+use std::sync::atomic::Ordering::Relaxed;
+
+impl Host for Shared {
+    fn info(&self, sections: &[String]) -> String {
+        super::info::render(self, sections)
+    }
+
+    fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)> {
+        let pattern = Glob::ignoring_case(pattern);
+        let all = self.parameters().into_iter();
+        all.filter(|(name, _)| pattern.matches(name.as_bytes()))
+            .map(|(name, value)| (name.to_string(), value))
+            .collect()
+    }
+
+    fn config_set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
+        self.set_parameters(pairs)
+    }
+
+    fn reset_stats(&self) {
+        self.reset_baseline();
+    }
+
+    fn client_list(&self, filter: &ClientFilter) -> String {
+        self.clients.list(filter, now_ms())
+    }
+
+    fn client_info(&self, id: u64) -> String {
+        self.clients.info(id, now_ms())
+    }
+
+    fn client_kill(&self, filter: &ClientFilter) -> usize {
+        let killed = self.clients.kill(filter, now_ms());
+        for client in &killed {
+            self.send(client.worker, Message::Kill(client.id));
+        }
+        killed.len()
+    }
+
+    fn client_changed(&self, session: &Session) {
+        if let Some(client) = self.clients.find(session.id) {
+            client.update(session);
+        }
+    }
+
+    fn client_pause(&self, pause: Option<(u64, PauseMode)>) {
+        self.pause.set(pause, now_ms());
+    }
+
+    fn password_required(&self) -> bool {
+        self.password_is_set()
+    }
+
+    fn authenticate(&self, user: &[u8], password: &[u8]) -> bool {
+        // Both are looked at in any case, so that a wrong name takes as long as a wrong password.
+        let right = self.settings.password_is(password);
+        user == b"default" && right
+    }
+
+    fn time_us(&self) -> u64 {
+        unix_us()
+    }
+
+    fn random(&self) -> u64 {
+        // SplitMix64: a counter and a mix. Its numbers choose keys, they keep no secrets.
+        let mut z = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Relaxed);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn started_at_s(&self) -> u64 {
+        self.started_us / 1_000_000
+    }
+}
+
+pub(super) fn now_ms() -> u64 {
+    unix_us() / 1000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ring::Waker;
+    use crate::server::{Refusal, testing};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    #[derive(Default)]
+    struct CountingWaker(AtomicUsize);
+
+    impl Waker for CountingWaker {
+        fn wake(&self) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn config_get_takes_patterns_of_any_case() {
+        let shared = testing::shared("");
+        let names = |pattern: &str| {
+            let pairs = shared.config_get(pattern.as_bytes());
+            pairs.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("save"), ["save"]);
+        assert_eq!(names("MAXMEMORY*"), ["maxmemory", "maxmemory-policy"]);
+        assert!(names("*").len() > 20 && names("nothing").is_empty());
+    }
+
+    #[test]
+    fn kill_reaches_the_owner_and_wakes_it() {
+        let shared = testing::shared("--threads 2");
+        let waker = Arc::new(CountingWaker::default());
+        shared.worker_ready(1, "sim", Arc::clone(&waker) as Arc<dyn Waker>);
+        let (peer, local) = ("127.0.0.1:9".parse().unwrap(), "127.0.0.1:7171".parse().unwrap());
+        let client = shared.admit(1, peer, local, 0).unwrap();
+        let filter = ClientFilter { ids: vec![client.id], ..ClientFilter::default() };
+        assert_eq!(shared.client_kill(&filter), 1);
+        assert!(client.is_killed());
+        assert_eq!(waker.0.load(Relaxed), 1);
+        assert_eq!(shared.take_messages(1), [Message::Kill(client.id)]);
+        assert!(shared.take_messages(1).is_empty() && shared.take_messages(0).is_empty());
+        shared.dismiss(&client);
+        assert_eq!(shared.client_kill(&filter), 0);
+    }
+
+    #[test]
+    fn draining_is_told_once_even_to_workers_that_start_late() {
+        let shared = testing::shared("--threads 2");
+        assert!(shared.begin_drain() && !shared.begin_drain() && shared.is_draining());
+        assert_eq!(shared.take_messages(0), [Message::Drain]);
+        assert_eq!(shared.take_messages(1), [Message::Drain]);
+    }
+
+    #[test]
+    fn protected_mode_refuses_others_until_there_is_a_password() {
+        let shared = testing::shared("--max-clients 1");
+        let local = "10.0.0.1:7171".parse().unwrap();
+        let (far, near) = ("10.0.0.2:5".parse().unwrap(), "[::ffff:127.0.0.1]:5".parse().unwrap());
+        assert_eq!(shared.admit(0, far, local, 0).unwrap_err(), Refusal::Protected);
+        let client = shared.admit(0, near, local, 0).unwrap();
+        assert_eq!(shared.admit(0, near, local, 0).unwrap_err(), Refusal::MaxClients);
+        shared.dismiss(&client);
+        shared.config_set(&[(b"requirepass", b"secret")]).unwrap();
+        shared.admit(0, far, local, 0).unwrap();
+        for refusal in [Refusal::Protected, Refusal::MaxClients] {
+            let text = refusal.text();
+            assert!(text.starts_with('-') && text.ends_with("\r\n") && text.matches("\r\n").count() == 1);
+        }
+        assert!(shared.authenticate(b"default", b"secret"));
+        assert!(!shared.authenticate(b"default", b"wrong") && !shared.authenticate(b"admin", b"secret"));
+    }
+
+    #[test]
+    fn random_differs() {
+        let shared = testing::shared("");
+        assert_ne!(shared.random(), shared.random());
+    }
+}

@@ -1,0 +1,59 @@
+//! The server around its workers: what they share, how they start, how they end.
+
+mod banner;
+mod clients;
+mod figures;
+mod host;
+mod info;
+pub mod log;
+mod parameters;
+mod pause;
+mod sampler;
+mod settings;
+mod shared;
+mod start;
+
+pub use clients::{ClientEntry, Clients};
+pub use figures::{Figures, ratio};
+pub use pause::Pause;
+pub use sampler::{Rates, Sample};
+pub use settings::Settings;
+pub use shared::{Message, Refusal, Shared, WorkerHandle};
+pub use start::{RunError, run};
+
+/// A server without threads, for tests of what surrounds it.
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::Shared;
+    use crate::config::Config;
+    use crate::store::{Budget, Store, StoreConfig};
+    use crate::sys::Machine;
+    use std::ffi::OsString;
+    use std::sync::Arc;
+
+    /// A configuration from flags, on a machine with 8 GB and 4 CPUs.
+    pub fn config(flags: &str) -> Config {
+        let machine = Machine {
+            memory: 8_000_000_000,
+            memory_is_cgroup: false,
+            cpus: vec![0, 1, 2, 3],
+            cpu_quota: None,
+        };
+        let args = std::iter::once("kv-server").chain(flags.split_whitespace()).map(OsString::from);
+        Config::parse(args, &machine).unwrap()
+    }
+
+    /// What a server with these flags would share.
+    pub fn shared(flags: &str) -> Shared {
+        let config = Arc::new(config(flags));
+        let store_config = StoreConfig {
+            partitions: 4,
+            eviction: config.eviction,
+            max_value_size: config.max_value_size,
+            prefault: false,
+            seeds: [1, 2, 3, 4],
+        };
+        let store = Arc::new(Store::new(store_config, Arc::new(Budget::new(config.max_memory))).unwrap());
+        Shared::new(config, store, vec!["127.0.0.1:7171".parse().unwrap()], [1, 2, 3])
+    }
+}

@@ -1,0 +1,242 @@
+//! What all threads of the server share: the store, the configuration, who is connected, and how to reach each worker.
+//!
+//! ```text
+//!                       ┌──────────── Shared ────────────┐
+//!   worker 0 … N-1 ───► │ config  store  clients  pause  │ ◄─── control: metrics, signals, sampling
+//!        ▲              │ settings (CONFIG SET)          │
+//!        └─ wake ────── │ workers[i]: messages, stats    │
+//!                       └────────────────────────────────┘
+//! ```
+//!
+//! Workers read settings and pauses with relaxed atomics once per turn or connection; what they write often (counters, client entries)
+//! is their own. A message is a note in the worker's box and a wake.
+
+use super::clients::{ClientEntry, Clients};
+use super::pause::Pause;
+use super::sampler::{Sample, Sampler};
+use super::settings::Settings;
+use crate::command::COMMANDS;
+use crate::config::Config;
+use crate::limits;
+use crate::proto::ParseLimits;
+use crate::ring::Waker;
+use crate::stats::{StatsSnapshot, WorkerStats};
+use crate::store::Store;
+use crate::sys::listener::is_local;
+use parking_lot::Mutex;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// What other threads ask of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// CLIENT KILL: close this client, by id.
+    Kill(u64),
+    /// Stop accepting, finish what has arrived, flush, end.
+    Drain,
+}
+
+/// Why a connection is not let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    MaxClients,
+    Protected,
+}
+
+impl Refusal {
+    /// The whole reply that it gets, as RESP, before it is closed.
+    pub fn text(self) -> &'static str {
+        match self {
+            Refusal::MaxClients => "-ERR max number of clients reached\r\n",
+            Refusal::Protected => {
+                "-DENIED KV-Cache runs in protected mode: no password is set, so only clients on the loopback interface of its own \
+                 machine are served. To let others in, choose one: 1) set a password, by KV_REQUIREPASS or --requirepass \
+                 at its start, or by 'CONFIG SET requirepass <password>' over loopback; 2) turn protected mode off, by \
+                 --protected-mode no or 'CONFIG SET protected-mode no', if nobody but you can reach this port.\r\n"
+            }
+        }
+    }
+}
+
+/// One worker, seen from outside.
+pub struct WorkerHandle {
+    pub stats: Arc<WorkerStats>,
+    /// Set once, when the worker has its driver.
+    engine: OnceLock<Engine>,
+    messages: Mutex<Vec<Message>>,
+}
+
+/// The driver that a worker got.
+struct Engine {
+    name: &'static str,
+    waker: Arc<dyn Waker>,
+}
+
+/// See the top of this file.
+pub struct Shared {
+    pub config: Arc<Config>,
+    pub store: Arc<Store>,
+    pub clients: Clients,
+    pub settings: Settings,
+    pub pause: Pause,
+    pub workers: Box<[WorkerHandle]>,
+    /// The client port's addresses, as bound.
+    pub addresses: Vec<SocketAddr>,
+    pub(super) sampler: Sampler,
+    /// What had been counted at CONFIG RESETSTAT.
+    pub(super) baseline: Mutex<Baseline>,
+    pub(super) run_id: String,
+    pub(super) started: Instant,
+    pub(super) started_us: u64,
+    pub(super) random: AtomicU64,
+    ready: AtomicBool,
+    draining: AtomicBool,
+}
+
+/// Counters at the last CONFIG RESETSTAT.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Baseline {
+    pub workers: StatsSnapshot,
+    pub evicted: u64,
+    pub expired: u64,
+}
+
+impl Shared {
+    /// `seed`: three random words, for RANDOMKEY and the run id.
+    pub fn new(config: Arc<Config>, store: Arc<Store>, addresses: Vec<SocketAddr>, seed: [u64; 3]) -> Shared {
+        let worker = |_| WorkerHandle {
+            stats: Arc::new(WorkerStats::new(COMMANDS.len())),
+            engine: OnceLock::new(),
+            messages: Mutex::default(),
+        };
+        let random_word = seed[0].rotate_left(32) ^ seed[1];
+        Shared {
+            clients: Clients::new(config.threads),
+            settings: Settings::new(&config),
+            pause: Pause::default(),
+            workers: (0..config.threads).map(worker).collect(),
+            addresses,
+            sampler: Sampler::default(),
+            baseline: Mutex::default(),
+            run_id: format!("{:016x}{:016x}{:08x}", seed[0], seed[1], seed[2] >> 32),
+            started: Instant::now(),
+            started_us: unix_us(),
+            random: AtomicU64::new(random_word),
+            ready: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            config,
+            store,
+        }
+    }
+
+    /// Lets a connection in, or says why not.
+    pub fn admit(
+        &self,
+        worker: usize,
+        peer: SocketAddr,
+        local: SocketAddr,
+        now_ms: u64,
+    ) -> Result<Arc<ClientEntry>, Refusal> {
+        if self.settings.is_protected() && !is_local(peer) {
+            return Err(Refusal::Protected);
+        }
+        self.clients
+            .register(worker, (peer, local), now_ms, self.settings.max_clients())
+            .ok_or(Refusal::MaxClients)
+    }
+
+    /// The connection is closed: its place is free.
+    pub fn dismiss(&self, client: &ClientEntry) {
+        self.clients.remove(client);
+    }
+
+    pub fn password_is_set(&self) -> bool {
+        self.settings.password_is_set()
+    }
+
+    /// Milliseconds of silence after which a connection is closed; 0: never.
+    pub fn idle_timeout_ms(&self) -> u64 {
+        self.settings.idle_timeout_s().saturating_mul(1000)
+    }
+
+    /// What parsers enforce now: CONFIG SET maxmemory changes the largest value.
+    pub fn parse_limits(&self) -> ParseLimits {
+        ParseLimits { max_bulk: self.max_value_size().max(limits::MAX_KEY_LEN), ..self.config.parse_limits() }
+    }
+
+    /// The largest value now: what was configured, and never more than a quarter of the memory limit.
+    pub fn max_value_size(&self) -> usize {
+        self.config.max_value_size.min(self.store.budget().limit() / limits::VALUE_SHARE)
+    }
+
+    /// A worker has its driver: messages reach it from now on.
+    pub fn worker_ready(&self, worker: usize, engine: &'static str, waker: Arc<dyn Waker>) {
+        let first = self.workers[worker].engine.set(Engine { name: engine, waker }).is_ok();
+        assert!(first, "worker {worker} is started once");
+    }
+
+    /// The name of a worker's driver; "none" before it has one.
+    pub fn engine(&self, worker: usize) -> &'static str {
+        self.workers[worker].engine.get().map_or("none", |engine| engine.name)
+    }
+
+    /// Leaves a message for a worker and wakes it. Before it has its driver, it finds the message in its first turn.
+    pub fn send(&self, worker: usize, message: Message) {
+        let handle = &self.workers[worker];
+        handle.messages.lock().push(message);
+        if let Some(engine) = handle.engine.get() {
+            engine.waker.wake();
+        }
+    }
+
+    /// What was left for this worker since it last asked, oldest first.
+    pub fn take_messages(&self, worker: usize) -> Vec<Message> {
+        std::mem::take(&mut *self.workers[worker].messages.lock())
+    }
+
+    /// Tells all workers to drain. Later calls change nothing; returns whether this was the first.
+    pub fn begin_drain(&self) -> bool {
+        let first = !self.draining.swap(true, SeqCst);
+        if first {
+            for worker in 0..self.workers.len() {
+                self.send(worker, Message::Drain);
+            }
+        }
+        first
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    /// All workers serve.
+    pub fn set_ready(&self) {
+        self.ready.store(true, Relaxed);
+    }
+
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Relaxed)
+    }
+
+    /// The control thread's sample of the counters, from which rates are made.
+    pub fn sample(&self, sample: Sample) {
+        self.sampler.add(sample);
+    }
+
+    /// The counters of all workers together, since the start.
+    pub fn totals(&self) -> StatsSnapshot {
+        let mut sum = StatsSnapshot::default();
+        for worker in &self.workers {
+            sum.add(&worker.stats.snapshot());
+        }
+        sum
+    }
+}
+
+/// Unix time in microseconds.
+pub(super) fn unix_us() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_epoch.map_or(0, |d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,12 @@
+//! What the server asks of the machine outside the data path: listeners, CPUs, limits, signals, memory. The only `use nix`
+//! outside the ring.
+
+pub mod cgroup;
+pub mod cpu;
+pub mod listener;
+pub mod machine;
+pub mod rlimit;
+pub mod signals;
+
+pub use listener::{BindError, Listeners};
+pub use machine::Machine;

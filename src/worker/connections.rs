@@ -1,0 +1,119 @@
+//! A worker's connections: one [`Conn`] per driver slot, found by its whole id so that a late event never meets a reused slot.
+
+use crate::conn::{Inbox, Outbox, Session};
+use crate::proto::{Protocol, json, resp};
+use crate::ring::ConnId;
+use crate::server::ClientEntry;
+use std::sync::Arc;
+
+/// What a connection costs besides its buffers: this struct, its registry entry, its slot in the driver. Bytes, rounded up.
+pub const CONN_OVERHEAD: usize = 768;
+
+#[derive(Debug)]
+pub struct Conn {
+    pub id: ConnId,
+    /// `None` until the first byte has chosen.
+    pub protocol: Option<Protocol>,
+    pub session: Session,
+    pub client: Arc<ClientEntry>,
+    /// Received bytes that are not yet a whole request, or beyond this connection's share of a turn.
+    pub inbox: Inbox,
+    /// Replies that the peer was too slow to take.
+    pub outbox: Outbox,
+    pub resp_resume: resp::Resume,
+    pub json_resume: json::Resume,
+    /// Total length at which the inbox is worth parsing again.
+    pub need: usize,
+    /// Unix milliseconds of the last received byte.
+    pub last_active_ms: u64,
+    /// Index into this turn's sources plus one; 0: none.
+    pub source: u32,
+    /// The last turn that queued replies of it, which the next turn sends.
+    pub answered_in_turn: u64,
+    /// Receiving is paused: the peer does not read, or its inbox is full.
+    pub recv_paused: bool,
+    /// The peer will send no more.
+    pub ended: bool,
+    /// Parse no more; close when everything is sent.
+    pub closing: bool,
+    /// Whole requests may be in the inbox: it waits for its turn, for the end of CLIENT PAUSE, or for the peer to read.
+    pub waits: bool,
+    /// Bytes last reported to the memory budget.
+    pub charged: usize,
+}
+
+impl Conn {
+    pub fn new(id: ConnId, session: Session, client: Arc<ClientEntry>, now_ms: u64) -> Conn {
+        Conn {
+            id,
+            protocol: None,
+            session,
+            client,
+            inbox: Inbox::default(),
+            outbox: Outbox::default(),
+            resp_resume: resp::Resume::default(),
+            json_resume: json::Resume::default(),
+            need: 0,
+            last_active_ms: now_ms,
+            source: 0,
+            answered_in_turn: 0,
+            recv_paused: false,
+            ended: false,
+            closing: false,
+            waits: false,
+            charged: 0,
+        }
+    }
+
+    /// What this connection holds of the process's memory. Pinned values are the store's.
+    pub fn memory(&self) -> usize {
+        CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory()
+    }
+}
+
+/// Indexed by driver slot.
+#[derive(Debug, Default)]
+pub struct Connections {
+    slots: Vec<Option<Box<Conn>>>,
+    len: usize,
+}
+
+impl Connections {
+    pub fn insert(&mut self, conn: Conn) {
+        let slot = conn.id.slot as usize;
+        if slot >= self.slots.len() {
+            self.slots.resize_with(slot + 1, || None);
+        }
+        debug_assert!(self.slots[slot].is_none(), "the driver reuses a slot only after Closed");
+        self.slots[slot] = Some(Box::new(conn));
+        self.len += 1;
+    }
+
+    pub fn remove(&mut self, id: ConnId) -> Option<Box<Conn>> {
+        self.get(id)?;
+        self.len -= 1;
+        self.slots[id.slot as usize].take()
+    }
+
+    #[inline]
+    pub fn get(&mut self, id: ConnId) -> Option<&mut Conn> {
+        self.slots.get_mut(id.slot as usize)?.as_deref_mut().filter(|conn| conn.id == id)
+    }
+
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The next connection at or after slot `from`, for walks that stop and go on.
+    pub fn next_from(&self, from: usize) -> Option<ConnId> {
+        self.slots.get(from..)?.iter().flatten().next().map(|conn| conn.id)
+    }
+
+    pub fn ids(&self) -> Vec<ConnId> {
+        self.slots.iter().flatten().map(|conn| conn.id).collect()
+    }
+}

@@ -1,0 +1,137 @@
+//! From encoded replies to sends, and what becomes of a send that the peer was too slow to take.
+//!
+//! Each connection with output gets one send in the turn's [`Outgoing`], unless an earlier one is still waiting: then its replies
+//! join its outbox. What the kernel did not take at once moves to the outbox too, and goes on as an owned send.
+
+use super::connections::{Conn, Connections};
+use super::rounds::{Output, Source};
+use crate::proto::ReplyBuf;
+use crate::ring::{Driver, Outgoing, Piece, Send};
+use bytes::Bytes;
+use std::ops::Range;
+
+/// Most pieces and bytes of one owned send.
+const OWNED_PIECES: usize = 64;
+const OWNED_BYTES: usize = 4 << 20;
+
+/// Moves the turn's replies into `outgoing`, one send per connection, or into outboxes. Empties `replies` and `outputs`.
+pub fn queue(
+    outgoing: &mut Outgoing,
+    conns: &mut Connections,
+    sources: &[Source],
+    outputs: &mut Vec<Output>,
+    replies: &mut ReplyBuf,
+    turn: u64,
+) {
+    debug_assert!(outgoing.sends.is_empty() && outgoing.bytes.is_empty());
+    // Rounds interleave connections; a stable sort brings each one's stretches together in order.
+    if !outputs.is_sorted_by_key(|output| output.source) {
+        outputs.sort_by_key(|output| output.source);
+    }
+    let mut rest = &outputs[..];
+    while let Some(first) = rest.first() {
+        let count = rest.iter().take_while(|output| output.source == first.source).count();
+        let (own, others) = rest.split_at(count);
+        rest = others;
+        if let Some(conn) = conns.get(sources[first.source as usize].conn) {
+            conn.answered_in_turn = turn;
+            if !conn.outbox.is_empty() {
+                own.iter().for_each(|output| to_outbox(conn, output, replies));
+            } else {
+                queue_send(outgoing, conn, own, replies);
+            }
+        }
+    }
+    outputs.clear();
+    std::mem::swap(&mut outgoing.bytes, &mut replies.bytes);
+    outgoing.pins.extend(replies.pins.drain(..).map(|(_, pin)| pin));
+    replies.clear();
+}
+
+fn queue_send(outgoing: &mut Outgoing, conn: &Conn, outputs: &[Output], replies: &ReplyBuf) {
+    let start = outgoing.pieces.len();
+    for output in outputs {
+        for_each_stretch(output, replies, |stretch| match stretch {
+            Stretch::Bytes(range) => push_bytes(&mut outgoing.pieces, start, range),
+            Stretch::Pin(pin) => outgoing.pieces.push(Piece::Pin(to_u32(pin))),
+        });
+    }
+    if outgoing.pieces.len() > start {
+        let pieces = to_u32(start)..to_u32(outgoing.pieces.len());
+        outgoing.sends.push(Send { conn: conn.id, pieces });
+    }
+}
+
+/// Appends a byte range, joined to the one before it where they touch.
+fn push_bytes(pieces: &mut Vec<Piece>, start: usize, range: Range<usize>) {
+    let range = to_u32(range.start)..to_u32(range.end);
+    if pieces.len() > start
+        && let Some(Piece::Bytes(last)) = pieces.last_mut()
+        && last.end == range.start
+    {
+        last.end = range.end;
+        return;
+    }
+    pieces.push(Piece::Bytes(range));
+}
+
+fn to_outbox(conn: &mut Conn, output: &Output, replies: &ReplyBuf) {
+    for_each_stretch(output, replies, |stretch| match stretch {
+        Stretch::Bytes(range) => conn.outbox.push(&replies.bytes[range]),
+        Stretch::Pin(pin) => conn.outbox.push_pinned(replies.pins[pin].1.clone()),
+    });
+}
+
+enum Stretch {
+    Bytes(Range<usize>),
+    Pin(usize),
+}
+
+/// An output's bytes and pins in the order in which they leave.
+fn for_each_stretch(output: &Output, replies: &ReplyBuf, mut each: impl FnMut(Stretch)) {
+    let mut at = output.bytes.start;
+    for pin in output.pins.clone() {
+        let position = replies.pins[pin].0;
+        if position > at {
+            each(Stretch::Bytes(at..position));
+        }
+        each(Stretch::Pin(pin));
+        at = position;
+    }
+    if output.bytes.end > at {
+        each(Stretch::Bytes(at..output.bytes.end));
+    }
+}
+
+/// Offsets in a turn's output fit 32 bits: a turn's share of replies is small, and a single reply larger than this is refused
+/// before it is built (`limits::MAX_REPLY`).
+fn to_u32(n: usize) -> u32 {
+    u32::try_from(n).expect("a turn's output is bounded by limits::MAX_REPLY")
+}
+
+/// Moves what the kernel did not take of a send to its connection's outbox.
+pub fn keep_rest(conn: &mut Conn, outgoing: &Outgoing, pieces: Range<u32>, mut sent: usize) {
+    for piece in &outgoing.pieces[pieces.start as usize..pieces.end as usize] {
+        match piece {
+            Piece::Bytes(range) => {
+                let bytes = &outgoing.bytes[range.start as usize..range.end as usize];
+                let skip = sent.min(bytes.len());
+                sent -= skip;
+                conn.outbox.push(&bytes[skip..]);
+            }
+            Piece::Pin(pin) => {
+                let bytes: &Bytes = &outgoing.pins[*pin as usize];
+                let skip = sent.min(bytes.len());
+                sent -= skip;
+                conn.outbox.push_pinned(bytes.slice(skip..));
+            }
+        }
+    }
+}
+
+/// Starts the next owned send of a connection that has none in flight.
+pub fn send_more<D: Driver>(driver: &mut D, conn: &mut Conn) {
+    if !conn.outbox.is_empty() && !conn.outbox.is_sending() {
+        driver.send_owned(conn.id, conn.outbox.take(OWNED_PIECES, OWNED_BYTES));
+    }
+}

@@ -1,0 +1,370 @@
+//! From received bytes to encoded replies: parse, execute, answer, in rounds.
+//!
+//! A round takes requests from every connection that has bytes left, up to each one's first barrier command, executes them as one
+//! batch, encodes the replies connection by connection, and then runs the barriers. Rounds repeat until the bytes are used up or a
+//! connection has had its share of the turn. Requests borrow their keys and values from the receive buffers; nothing is allocated
+//! for a common command.
+
+use super::batch::Batcher;
+use super::connections::{Conn, Connections};
+use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Plan, PlanContext, Request};
+use crate::conn::{Inbox, ReplyMode};
+use crate::limits::{ROUND_REQUESTS, RUN_REQUESTS, TURN_REPLY_BYTES, TURN_REQUESTS};
+use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, ReplyBuf, Scratch, detect, json, resp};
+use crate::ring::{ConnId, RecvRef};
+use crate::server::Shared;
+use bumpalo::Bump;
+use std::ops::Range;
+
+/// Where a connection's bytes of this turn are.
+#[derive(Debug)]
+pub enum SourceBytes {
+    /// Where the kernel put them.
+    Fresh(RecvRef),
+    /// In the connection's own inbox, taken out of it for the turn.
+    Inbox(Inbox),
+}
+
+/// A connection that has bytes to parse in this turn.
+#[derive(Debug)]
+pub struct Source {
+    pub conn: ConnId,
+    pub bytes: SourceBytes,
+}
+
+/// How far a source has come.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Bytes consumed.
+    pub at: usize,
+    /// Requests answered in this turn.
+    pub requests: u32,
+    /// Bytes of replies in this turn.
+    pub reply_bytes: usize,
+    pub state: SourceState,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SourceState {
+    /// There may be another whole request.
+    #[default]
+    Active,
+    /// What is left is less than a request; this total length is worth parsing again.
+    Waiting { need: usize },
+    /// The rest is beyond this turn's share.
+    Deferred,
+    /// The next request is held back by CLIENT PAUSE.
+    Paused,
+    /// QUIT, or framing is lost: close after the replies.
+    Closing,
+}
+
+/// One stretch of replies of one source.
+#[derive(Clone, Debug)]
+pub struct Output {
+    pub source: u32,
+    /// In [`ReplyBuf::bytes`].
+    pub bytes: Range<usize>,
+    /// In [`ReplyBuf::pins`].
+    pub pins: Range<usize>,
+}
+
+/// What rounds work with; every vector keeps its memory from turn to turn.
+#[derive(Debug)]
+pub struct Rounds {
+    requests: Vec<Request<'static>>,
+    args: Vec<&'static [u8]>,
+    runs: Vec<Run<'static>>,
+    bump: Bump,
+    scratch: Scratch,
+    pub batcher: Batcher,
+    pub stats: CommandStats,
+    pub replies: ReplyBuf,
+    pub outputs: Vec<Output>,
+    pub requests_done: u64,
+    pub protocol_errors: u64,
+}
+
+/// A source's requests in one round.
+#[derive(Debug)]
+struct Run<'a> {
+    source: usize,
+    requests: Range<usize>,
+    end: RunEnd<'a>,
+}
+
+/// Why a run ended.
+#[derive(Debug)]
+enum RunEnd<'a> {
+    /// The source's state says it.
+    Nothing,
+    Barrier(Barrier<'a>),
+    /// Framing is lost: this reply, then close.
+    Fatal(Vec<u8>),
+}
+
+/// What stays the same over a turn.
+pub struct TurnEnv<'t> {
+    pub shared: &'t Shared,
+    pub limits: &'t ParseLimits,
+    pub now_ms: u64,
+}
+
+/// Takes an empty vector's memory over to another lifetime.
+pub fn recycle<T, U>(mut vec: Vec<T>) -> Vec<U> {
+    vec.clear();
+    // Collecting an emptied vector reuses its allocation when the layouts agree, which those of one type with two lifetimes do.
+    vec.into_iter().map(|_| unreachable!("the vector is empty")).collect()
+}
+
+impl Rounds {
+    pub fn new(batcher: Batcher) -> Rounds {
+        Rounds {
+            requests: Vec::new(),
+            args: Vec::new(),
+            runs: Vec::new(),
+            bump: Bump::new(),
+            scratch: Scratch::default(),
+            batcher,
+            stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            replies: ReplyBuf::default(),
+            outputs: Vec::new(),
+            requests_done: 0,
+            protocol_errors: 0,
+        }
+    }
+
+    /// Plays rounds until no source is active. `slices[i]` are the bytes of `sources[i]`.
+    pub fn play(
+        &mut self,
+        conns: &mut Connections,
+        sources: &[Source],
+        slices: &[&[u8]],
+        progress: &mut [Progress],
+        env: &TurnEnv<'_>,
+    ) {
+        while progress.iter().any(|p| p.state == SourceState::Active) {
+            self.round(conns, sources, slices, progress, env);
+        }
+    }
+
+    fn round(
+        &mut self,
+        conns: &mut Connections,
+        sources: &[Source],
+        slices: &[&[u8]],
+        progress: &mut [Progress],
+        env: &TurnEnv<'_>,
+    ) {
+        let mut bump = std::mem::take(&mut self.bump);
+        let mut requests = recycle(std::mem::take(&mut self.requests));
+        let mut args = recycle(std::mem::take(&mut self.args));
+        let mut runs: Vec<Run<'_>> = recycle(std::mem::take(&mut self.runs));
+
+        for (source, progress) in progress.iter_mut().enumerate() {
+            if progress.state != SourceState::Active {
+                continue;
+            }
+            if requests.len() >= ROUND_REQUESTS {
+                break;
+            }
+            let Some(conn) = conns.get(sources[source].conn) else {
+                progress.state = SourceState::Closing;
+                continue;
+            };
+            let start = requests.len();
+            let done_before = progress.requests;
+            let mut parser = Parser {
+                requests: &mut requests,
+                args: &mut args,
+                last_name: b"",
+                bump: &bump,
+                stats: &mut self.stats,
+                env,
+            };
+            let end = parser.run(conn, slices[source], progress);
+            conn.client.note_commands(parser.last_name, progress.requests - done_before);
+            runs.push(Run { source, requests: start..requests.len(), end });
+        }
+
+        self.batcher.execute(
+            &env.shared.store,
+            &mut requests,
+            &mut self.scratch,
+            &mut self.stats,
+            env.now_ms,
+        );
+        self.requests_done += requests.len() as u64;
+
+        for run in &runs {
+            if let Some(conn) = conns.get(sources[run.source].conn) {
+                self.answer(conn, run, &requests[run.requests.clone()], &mut progress[run.source], env);
+            }
+        }
+
+        self.runs = recycle(runs);
+        self.args = recycle(args);
+        self.requests = recycle(requests);
+        bump.reset();
+        self.bump = bump;
+        self.scratch.bytes.clear();
+        self.scratch.pins.clear();
+    }
+
+    /// Encodes a run's replies in its connection's order, then runs its barrier.
+    fn answer(
+        &mut self,
+        conn: &mut Conn,
+        run: &Run<'_>,
+        requests: &[Request<'_>],
+        progress: &mut Progress,
+        env: &TurnEnv<'_>,
+    ) {
+        let start = self.replies.mark();
+        for request in requests {
+            match conn.session.reply_mode {
+                ReplyMode::On => encode(conn.protocol, request, &self.scratch, &mut self.replies),
+                ReplyMode::Off => {}
+                ReplyMode::SkipNext | ReplyMode::SkipThis => conn.session.reply_mode = ReplyMode::On,
+            }
+        }
+        match &run.end {
+            RunEnd::Nothing => {}
+            RunEnd::Barrier(barrier) => {
+                self.requests_done += 1;
+                if self.run_barrier(conn, barrier, env) == Flow::Close {
+                    progress.state = SourceState::Closing;
+                }
+            }
+            RunEnd::Fatal(reply) => {
+                self.protocol_errors += 1;
+                self.replies.put(reply);
+            }
+        }
+        let end = self.replies.mark();
+        if end != start {
+            progress.reply_bytes += self.replies.len_since(start);
+            self.outputs.push(Output {
+                source: run.source as u32,
+                bytes: start.bytes..end.bytes,
+                pins: start.pins..end.pins,
+            });
+        }
+    }
+
+    fn run_barrier(&mut self, conn: &mut Conn, barrier: &Barrier<'_>, env: &TurnEnv<'_>) -> Flow {
+        let start = self.replies.mark();
+        conn.session.command_begins();
+        let mut context = Context {
+            store: &env.shared.store,
+            session: &mut conn.session,
+            host: env.shared,
+            stats: &mut self.stats,
+            now_ms: env.now_ms,
+        };
+        let flow = command::run(barrier, &mut context, &mut self.replies);
+        if conn.session.command_ends() {
+            self.replies.truncate(start);
+        }
+        flow
+    }
+}
+
+fn encode(protocol: Option<Protocol>, request: &Request<'_>, scratch: &Scratch, out: &mut ReplyBuf) {
+    match protocol {
+        Some(Protocol::JsonLines) => json::encode(request.key.bytes, &request.outcome, scratch, out),
+        _ => resp::encode(&request.outcome, scratch, request.resp3, out),
+    }
+}
+
+/// Turns one source's bytes into requests.
+struct Parser<'p, 'a> {
+    requests: &'p mut Vec<Request<'a>>,
+    args: &'p mut Vec<&'a [u8]>,
+    /// The name of the last planned request, for CLIENT LIST.
+    last_name: &'a [u8],
+    bump: &'a Bump,
+    stats: &'p mut CommandStats,
+    env: &'p TurnEnv<'p>,
+}
+
+impl<'a> Parser<'_, 'a> {
+    /// Parses until the bytes, the connection's share of the round or of the turn are used up, or a barrier is met.
+    fn run(&mut self, conn: &mut Conn, bytes: &'a [u8], progress: &mut Progress) -> RunEnd<'a> {
+        let full = self.requests.len() + RUN_REQUESTS;
+        // AUTH is a barrier: what it changes holds from the next run on.
+        let limits = ParseLimits { authenticated: conn.session.authenticated, ..*self.env.limits };
+        while self.requests.len() < full {
+            if progress.requests >= TURN_REQUESTS || progress.reply_bytes >= TURN_REPLY_BYTES {
+                progress.state = SourceState::Deferred;
+                return RunEnd::Nothing;
+            }
+            let rest = &bytes[progress.at..];
+            match self.parse(conn, rest, &limits) {
+                Parsed::Request { consumed } => {
+                    if self.env.shared.pause.holds(self.args, self.env.now_ms) {
+                        progress.state = SourceState::Paused;
+                        return RunEnd::Nothing;
+                    }
+                    progress.at += consumed;
+                    progress.requests += 1;
+                    if let Some(barrier) = self.plan(conn) {
+                        return RunEnd::Barrier(barrier);
+                    }
+                }
+                Parsed::Malformed { consumed, error } => {
+                    progress.at += consumed;
+                    progress.requests += 1;
+                    self.stats.errors += 1;
+                    self.requests.push(Request::answered(Outcome::Error(error.into()), conn.session.resp3));
+                }
+                Parsed::Skip { consumed } => progress.at += consumed,
+                Parsed::Incomplete { need } => {
+                    progress.state = SourceState::Waiting { need };
+                    return RunEnd::Nothing;
+                }
+                Parsed::Fatal { reply } => {
+                    progress.state = SourceState::Closing;
+                    return RunEnd::Fatal(reply);
+                }
+            }
+        }
+        RunEnd::Nothing
+    }
+
+    fn parse(&mut self, conn: &mut Conn, rest: &'a [u8], limits: &ParseLimits) -> Parsed {
+        self.args.clear();
+        if rest.is_empty() {
+            return Parsed::Incomplete { need: 0 };
+        }
+        let protocol = match conn.protocol {
+            Some(protocol) => protocol,
+            None => match detect::detect(rest) {
+                Some(protocol) => *conn.protocol.insert(protocol),
+                None => return Parsed::Incomplete { need: 0 },
+            },
+        };
+        match protocol {
+            Protocol::Resp => resp::parse(rest, limits, &mut conn.resp_resume, self.bump, self.args),
+            Protocol::JsonLines => json::parse(rest, limits, &mut conn.json_resume, self.bump, self.args),
+        }
+    }
+
+    /// Plans the request in `args`: into the batch, or back to the caller as a barrier.
+    fn plan(&mut self, conn: &Conn) -> Option<Barrier<'a>> {
+        let context = PlanContext {
+            store: &self.env.shared.store,
+            bump: self.bump,
+            session: &conn.session,
+            host: self.env.shared,
+            now_ms: self.env.now_ms,
+        };
+        self.last_name = self.args.first().copied().unwrap_or_default();
+        match command::plan(self.args, &context, self.stats) {
+            Plan::Keyed(request) => self.requests.push(request),
+            Plan::Reply(outcome) => self.requests.push(Request::answered(outcome, conn.session.resp3)),
+            Plan::Barrier(barrier) => return Some(barrier),
+        }
+        None
+    }
+}

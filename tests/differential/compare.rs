@@ -1,0 +1,92 @@
+//! Whether two replies agree.
+
+use crate::script::Check;
+use crate::support::{Value, WireError};
+use std::time::Duration;
+
+/// What came back: the parsed value and its bytes, or why nothing did.
+pub type Reply = Result<(Value, Vec<u8>), WireError>;
+
+/// Whether the replies agree. `passed` is how long the script has run: clocks may differ by that much.
+pub fn agree(check: Check, ours: &Reply, theirs: &Reply, passed: Duration) -> bool {
+    let (Ok((our_value, our_bytes)), Ok((their_value, their_bytes))) = (ours, theirs) else {
+        return false;
+    };
+    if our_bytes == their_bytes {
+        return true;
+    }
+    if let (Value::Error(ours), Value::Error(theirs)) = (our_value, their_value) {
+        return quoted(ours) == quoted(theirs);
+    }
+    let ms = i64::try_from(passed.as_millis()).expect("a script does not run for ages");
+    match check {
+        Check::Exact => false,
+        Check::Unordered => our_bytes[0] == their_bytes[0] && sorted(our_value) == sorted(their_value),
+        Check::Seconds => close(our_value, their_value, ms / 1000 + 1),
+        Check::Milliseconds => close(our_value, their_value, ms + 1),
+        Check::Kind => same_kind(our_value, their_value),
+        Check::Greeting => our_bytes[0] == their_bytes[0] && greeting(our_value) == greeting(their_value),
+        Check::CommandInfo => command_info(our_value) == command_info(their_value),
+    }
+}
+
+/// An error's text as far as a C string goes: where Valkey quotes a binary argument, it ends at the argument's first zero.
+/// Bytes that are no UTF-8 have been replaced already when the reply was parsed.
+fn quoted(text: &str) -> &str {
+    text.split('\0').next().unwrap_or_default().trim_end()
+}
+
+fn sorted(value: &Value) -> Option<Vec<&[u8]>> {
+    let Value::Array(items) = value else { return None };
+    let mut items: Vec<&[u8]> = items.iter().map(Value::bytes).collect();
+    items.sort_unstable();
+    Some(items)
+}
+
+/// Two times. The answers -1 and -2 (no TTL, no key) are no times.
+fn close(ours: &Value, theirs: &Value, tolerance: i64) -> bool {
+    match (ours, theirs) {
+        (Value::Int(a), Value::Int(b)) => *a >= 0 && *b >= 0 && (a - b).abs() <= tolerance,
+        _ => false,
+    }
+}
+
+fn same_kind(ours: &Value, theirs: &Value) -> bool {
+    match (ours, theirs) {
+        (Value::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same_kind(a, b))
+        }
+        _ => std::mem::discriminant(ours) == std::mem::discriminant(theirs),
+    }
+}
+
+/// The fields of HELLO's reply, RESP2 or RESP3, but for those that name the server.
+fn greeting(value: &Value) -> Option<Vec<(String, Option<Value>)>> {
+    let pairs: Vec<(&Value, &Value)> = match value {
+        Value::Map(pairs) => pairs.iter().map(|(k, v)| (k, v)).collect(),
+        Value::Array(items) => items.chunks_exact(2).map(|pair| (&pair[0], &pair[1])).collect(),
+        _ => return None,
+    };
+    let own = ["server", "version", "id", "modules"];
+    // A later Valkey adds fields; those that it shares with every Redis are compared.
+    Some(
+        pairs
+            .iter()
+            .map(|(k, v)| (k.text(), *v))
+            .filter(|(k, _)| k != "availability_zone")
+            .map(|(k, v)| (k.clone(), (!own.contains(&k.as_str())).then(|| v.clone())))
+            .collect(),
+    )
+}
+
+/// Name, arity, first key, last key and step of each command asked for.
+fn command_info(value: &Value) -> Option<Vec<Option<Vec<Value>>>> {
+    let Value::Array(commands) = value else { return None };
+    let one = |command: &Value| match command {
+        Value::Array(fields) => {
+            Some([0, 1, 3, 4, 5].iter().filter_map(|&i| fields.get(i).cloned()).collect())
+        }
+        _ => None,
+    };
+    Some(commands.iter().map(one).collect())
+}
