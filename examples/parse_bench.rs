@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 const PIPELINE: usize = 64;
-const ROUNDS: u32 = 20_000;
-const REPEATS: usize = 20;
+const ROUNDS: u32 = 200;
+const REPEATS: usize = 2_000;
 
 const LIMITS: ParseLimits = ParseLimits {
     max_bulk: 512 << 20,
@@ -41,7 +41,7 @@ fn json<'a>(bytes: &'a [u8], bump: &'a Bump, args: &mut Vec<&'a [u8]>) -> Parsed
     json::parse(bytes, &LIMITS, &mut json::Resume::default(), bump, args)
 }
 
-/// Prints nanoseconds per request: the best of several repeats, as everything else that runs only adds to it.
+/// Prints nanoseconds per request: the best of many short repeats, as everything else that runs only adds to it.
 fn measure(
     name: &str,
     parse: for<'a> fn(&'a [u8], &'a Bump, &mut Vec<&'a [u8]>) -> Parsed,
