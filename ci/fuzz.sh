@@ -1,8 +1,9 @@
 #!/bin/sh
 # Fuzzes every target in fuzz/ for some seconds each: ci/fuzz.sh SECONDS [TARGET…]
 #
-# cargo-fuzz needs unstable compiler flags (sanitizers, coverage); RUSTC_BOOTSTRAP lets the stable compiler take them, so that no second
-# toolchain is needed. Inputs that it finds worth keeping stay in fuzz/corpus, those that fail in fuzz/artifacts.
+# cargo-fuzz needs unstable compiler flags (sanitizers, coverage); RUSTC_BOOTSTRAP lets the stable compiler
+# take them, so that no second toolchain is needed. Inputs that it finds worth keeping stay in fuzz/corpus,
+# those that fail in fuzz/artifacts.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -32,6 +32,17 @@ pub enum IoEngine {
     Epoll,
 }
 
+impl IoEngine {
+    /// As the flag takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            IoEngine::Auto => "auto",
+            IoEngine::IoUring => "io_uring",
+            IoEngine::Epoll => "epoll",
+        }
+    }
+}
+
 /// `--log-level`: what reaches standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum LogLevel {
@@ -121,7 +132,7 @@ impl Config {
         let max_memory = max_memory(&args, machine)?;
         let max_value_size = max_value_size(&args, max_memory)?;
         let (max_request, max_inbox) = input_limits(&args, max_value_size)?;
-        let (output_high, output_cap) = output_limits(&args, max_value_size)?;
+        let (output_high, output_cap) = output_limits(&args, max_memory, max_value_size)?;
         let password = args.requirepass.unwrap_or_default().into_bytes();
         if password.len() > limits::PASSWORD_LEN {
             conflict!("--requirepass: {} bytes; at most {} are taken.", password.len(), limits::PASSWORD_LEN);
@@ -304,7 +315,11 @@ fn input_limits(args: &Args, max_value_size: usize) -> Result<(usize, usize), Co
     Ok((max_request, max_inbox))
 }
 
-fn output_limits(args: &Args, max_value_size: usize) -> Result<(usize, usize), ConfigError> {
+fn output_limits(
+    args: &Args,
+    max_memory: usize,
+    max_value_size: usize,
+) -> Result<(usize, usize), ConfigError> {
     let high = args.output_watermark.unwrap_or(limits::OUTPUT_HIGH);
     if high < limits::MIN_OUTPUT_HIGH {
         conflict!(
@@ -314,7 +329,8 @@ fn output_limits(args: &Args, max_value_size: usize) -> Result<(usize, usize), C
         );
     }
     let least = max_value_size.saturating_add(high);
-    let cap = args.output_cap.unwrap_or(least.saturating_add(limits::OUTPUT_CAP_EXTRA));
+    let extra = limits::OUTPUT_CAP_EXTRA.min(max_memory / limits::OUTPUT_CAP_SHARE);
+    let cap = args.output_cap.unwrap_or(least.saturating_add(extra));
     if cap < least {
         conflict!(
             "--output-cap {}: one reply of --max-value-size {} on top of --output-watermark {} would close its \

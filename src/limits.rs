@@ -60,17 +60,20 @@ pub const OUTPUT_LOW_DIVISOR: usize = 4;
 pub const MIN_OUTPUT_HIGH: usize = 16 << 10;
 /// Default of `--output-cap` beyond the largest value and the watermark, bytes: replies of the requests already received.
 pub const OUTPUT_CAP_EXTRA: usize = 64 << 20;
+/// That is at most the memory limit divided by this: one client that does not read must not empty a small cache.
+pub const OUTPUT_CAP_SHARE: usize = 8;
 
 /// `--max-clients`.
 pub const MAX_CLIENTS: usize = 10_000;
 /// `--max-clients`, most: connection slots are 32-bit numbers, descriptors run out long before.
 pub const MAX_CLIENTS_MOST: usize = 4_000_000;
-/// Descriptors for all that is not a client: standard streams, admin connections, signals, epoll, logs.
-pub const FDS_RESERVED: usize = 64;
-/// Descriptors per worker: its ring or epoll, its waker, its listeners.
-pub const FDS_PER_WORKER: usize = 8;
+/// Descriptors for all that is not a client: standard streams, the admin listener, the control thread's ring and
+/// epoll, files of /proc that are read.
+pub const FDS_RESERVED: usize = 16;
+/// Descriptors per worker beside its listeners: its ring or epoll, its waker, one connection on its way out.
+pub const FDS_PER_WORKER: usize = 4;
 /// Admin connections served at once.
-pub const ADMIN_CONNECTIONS: usize = 32;
+pub const ADMIN_CONNECTIONS: usize = 8;
 /// An admin connection is closed after so many seconds; scrapers open another.
 pub const ADMIN_CONNECTION_S: u64 = 60;
 
@@ -95,12 +98,13 @@ pub const START_TIMEOUT_S: u64 = 30;
 
 /// Requests executed under one hold of a partition's lock, at most.
 pub const GROUP_REQUESTS: usize = 32;
-/// Requests of one connection in one turn, at most: what it sent beyond waits for the next (fairness).
-pub const TURN_REQUESTS_PER_CONNECTION: usize = 1_024;
-/// Requests in one turn, at most.
-pub const TURN_REQUESTS: usize = 8_192;
-/// Reply bytes in one turn after which no further request is started.
-pub const TURN_REPLY_BYTES: usize = 4 << 20;
+/// A round's batch is executed when it has this many requests: enough to overlap cache misses, few enough to stay in the cache.
+pub const ROUND_REQUESTS: usize = 1_024;
+/// One connection's share of a round, in requests.
+pub const RUN_REQUESTS: usize = 512;
+/// One connection's share of a turn, in requests and in bytes of replies; the rest waits for the next turn (fairness).
+pub const TURN_REQUESTS: u32 = 8_192;
+pub const TURN_REPLY_BYTES: usize = 1 << 20;
 
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;
@@ -117,7 +121,8 @@ const _: () = {
     assert!(RECV_BUFFER <= MAX_INBOX);
     assert!(MIN_OUTPUT_HIGH / OUTPUT_LOW_DIVISOR > 0);
     assert!(OUTPUT_HIGH >= MIN_OUTPUT_HIGH);
-    assert!(GROUP_REQUESTS <= TURN_REQUESTS_PER_CONNECTION && TURN_REQUESTS_PER_CONNECTION <= TURN_REQUESTS);
+    assert!(GROUP_REQUESTS <= RUN_REQUESTS && RUN_REQUESTS <= ROUND_REQUESTS);
+    assert!(ROUND_REQUESTS <= TURN_REQUESTS as usize);
     assert!(MAX_CLIENTS < MAX_CLIENTS_MOST && MAX_CLIENTS_MOST <= u32::MAX as usize);
     assert!(DRAIN_TIMEOUT_S <= DRAIN_TIMEOUT_MOST_S && BUSY_POLL_US <= BUSY_POLL_MOST_US);
 };

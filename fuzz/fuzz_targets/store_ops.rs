@@ -1,7 +1,7 @@
 //! Sequences of operations on a partition against a hash map.
 //!
-//! With room for everything the two agree in all things. With little memory the store may forget, but what it has is what the map has.
-//! A pinned value never changes, whatever becomes of its item.
+//! With room for everything the two agree in all things. With little memory the store may forget, but what it
+//! has is what the map has. A pinned value never changes, whatever becomes of its item.
 
 #![no_main]
 

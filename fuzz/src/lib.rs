@@ -18,8 +18,8 @@ pub struct Heard {
     pub left: usize,
 }
 
-/// Parses pieces as a connection does: what is not consumed is kept, in memory that moves, and stands before the next piece.
-/// `parse` is given the bytes, the connection's resume state, and room for the arguments.
+/// Parses pieces as a connection does: what is not consumed is kept, in memory that moves, and stands before
+/// the next piece. `parse` is given the bytes, the connection's resume state, and room for the arguments.
 pub fn hear<'p, R: Default + PartialEq + std::fmt::Debug>(
     pieces: impl IntoIterator<Item = &'p [u8]>,
     parse: for<'a> fn(&'a [u8], &mut R, &'a Bump, &mut Vec<&'a [u8]>) -> Parsed,

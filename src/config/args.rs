@@ -97,7 +97,7 @@ pub struct Args {
     #[arg(long, env = "KV_OUTPUT_WATERMARK", value_parser = parse_bytes)]
     pub output_watermark: Option<usize>,
 
-    /// Unsent replies at which a connection that does not read is closed [default: --max-value-size, watermark and 64 MiB].
+    /// Unsent replies at which a connection that does not read is closed [default: --max-value-size, watermark and 64 MiB, or an eighth of memory].
     #[arg(long, env = "KV_OUTPUT_CAP", value_parser = parse_bytes)]
     pub output_cap: Option<usize>,
 

@@ -1,3 +1,5 @@
+//! Tests of the command line: every flag, every relation between limits, on a machine made up for the purpose.
+
 use super::*;
 
 fn machine() -> Machine {
@@ -80,6 +82,7 @@ fn requests_and_inboxes_hold_a_value() {
 fn output_limits_hold_one_reply() {
     let c = parse("--max-value-size 1MiB --output-watermark 64KiB --output-cap 2MiB");
     assert_eq!((c.output_high, c.output_low, c.output_cap), (64 << 10, 16 << 10, 2 << 20));
+    assert_eq!(parse("--max-memory 64MB").output_cap, 16_000_000 + (1 << 20) + 8_000_000);
     assert!(refused("--output-cap 1MiB").contains("--max-value-size"));
     assert!(refused("--output-watermark 1KB").contains("at least"));
 }
@@ -110,6 +113,13 @@ fn max_clients_follows_the_descriptors() {
             && c.notes[0].contains("ulimit -n")
     );
     assert!(c.fit_descriptors(50).unwrap_err().to_string().contains("ulimit -n 65536"));
+}
+
+#[test]
+fn engines_are_named_as_the_flag_takes_them() {
+    for engine in [IoEngine::Auto, IoEngine::IoUring, IoEngine::Epoll] {
+        assert_eq!(parse(&format!("--io-engine {}", engine.name())).engine, engine);
+    }
 }
 
 #[test]

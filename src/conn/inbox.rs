@@ -1,7 +1,8 @@
-//! What a connection has sent and its worker has not consumed: the start of a request that is not whole yet, or requests beyond
-//! the connection's share of a turn.
+//! What a connection has sent and its worker has not consumed: the start of a request that is not whole yet,
+//! or requests beyond the connection's share of a turn.
 //!
-//! Most requests are parsed where the kernel put them and never come here. An idle connection's inbox holds next to no memory.
+//! Most requests are parsed where the kernel put them and never come here. An idle connection's inbox holds
+//! next to no memory.
 //!
 //! ```text
 //!   ┌──────────┬───────────────────┬─────────────┐
@@ -9,12 +10,12 @@
 //!   └──────────┴───────────────────┴─────────────┘
 //! ```
 
-/// An empty inbox keeps at most this much memory, bytes: enough for the half of a small request that a busy connection leaves
-/// behind turn after turn.
+/// An empty inbox keeps at most this much memory, bytes: enough for the half of a small request that a busy
+/// connection leaves behind turn after turn.
 const KEEP: usize = 1 << 10;
 
-/// Up to here, bytes, room for an announced request is taken at once; beyond, never more than has arrived: an announcement alone
-/// must not cost us memory.
+/// Up to here, bytes, room for an announced request is taken at once; beyond, never more than has arrived: an
+/// announcement alone must not cost us memory.
 const EAGER: usize = 64 << 10;
 
 #[derive(Debug, Default)]
@@ -46,8 +47,8 @@ impl Inbox {
         self.bytes.capacity()
     }
 
-    /// Appends received bytes. `need` is the total length that the parser waits for (`Parsed::Incomplete`), 0 if unknown: room
-    /// grows towards exactly that.
+    /// Appends received bytes. `need` is the total length that the parser waits for (`Parsed::Incomplete`), 0
+    /// if unknown: room grows towards exactly that.
     pub fn push(&mut self, received: &[u8], need: usize) {
         let len = self.len() + received.len();
         let least = len.max(need.min(EAGER));
@@ -76,7 +77,8 @@ impl Inbox {
 
     /// Makes room for `len` bytes in all, `least` of them at once, of the `need` that are announced.
     fn grow(&mut self, len: usize, least: usize, need: usize) {
-        // What is unread moves to the front only when it is the smaller part: so a byte moves less than once on average.
+        // What is unread moves to the front only when it is the smaller part: so a byte moves less than once
+        // on average.
         if self.len() <= self.consumed {
             self.bytes.drain(..self.consumed);
             self.consumed = 0;

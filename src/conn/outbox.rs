@@ -1,7 +1,7 @@
 //! Replies that the socket would not take yet: owned, in order, until the peer reads.
 //!
-//! Most replies leave in the turn that made them and never come here. What does come is copied once into pieces of moderate size
-//! (a pinned value stays where it is) and leaves by owned sends, one at a time:
+//! Most replies leave in the turn that made them and never come here. What does come is copied once into
+//! pieces of moderate size (a pinned value stays where it is) and leaves by owned sends, one at a time:
 //!
 //! ```text
 //!   in flight            pieces, oldest first                       tail, being filled

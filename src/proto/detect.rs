@@ -5,11 +5,13 @@
 //!   anything else                 RESP: an array (*) or an inline command
 //! ```
 //!
-//! A further protocol is one more line in [`detect`]; one that needs several bytes to be told apart answers `None` until they are there.
+//! A further protocol is one more line in [`detect`]; one that needs several bytes to be told apart answers
+//! `None` until they are there.
 
 use super::Protocol;
 
-/// White space in front of the first request that may be waited through, bytes. Behind it, blank lines are taken for RESP's.
+/// White space in front of the first request that may be waited through, bytes. Behind it, blank lines are
+/// taken for RESP's.
 const MAX_BLANK: usize = 64;
 
 /// The protocol of a connection that has sent `bytes` so far; `None`: cannot be told yet.

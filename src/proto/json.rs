@@ -1,4 +1,5 @@
-//! The JSON lines of the first SDK: one object in, one object out, nothing between them but white space that may be left out.
+//! The JSON lines of the first SDK: one object in, one object out, nothing between them but white space that
+//! may be left out.
 //!
 //! ```text
 //!   {"key":"city","value":"Paris"}   →   {"status":"OK","message":"Key inserted/updated successfully.","key":null,"value":null}
@@ -7,10 +8,11 @@
 //!   {"kye":"city"}                   →   {"status":"ERROR","message":"Invalid request format.","key":null,"value":null}
 //! ```
 //!
-//! A request ends at the brace that closes its first one, wherever reads cut it. What stands between the braces is serde's to judge:
-//! `key` is a string, `value` a string or null, nothing twice, other fields are ignored. A line break inside a string, which JSON does
-//! not have, ends the request too, as a malformed one: a person who forgot a quote can go on with the next line.
-//! Where no object starts, framing is lost and the connection ends.
+//! A request ends at the brace that closes its first one, wherever reads cut it. What stands between the
+//! braces is serde's to judge: `key` is a string, `value` a string or null, nothing twice, other fields are
+//! ignored. A line break inside a string, which JSON does not have, ends the request too, as a malformed one:
+//! a person who forgot a quote can go on with the next line. Where no object starts, framing is lost and the
+//! connection ends.
 
 use super::{Outcome, ParseLimits, Parsed, ReplyBuf, Scratch};
 use bumpalo::Bump;
@@ -21,8 +23,8 @@ use std::borrow::Cow;
 const INVALID: &str = "Invalid request format.";
 const TOO_LARGE: &str = "Request too large.";
 
-/// How far the object at the start of a connection's bytes has been scanned. The default value is "not at all"; parsing returns
-/// to it with every request that is found whole.
+/// How far the object at the start of a connection's bytes has been scanned. The default value is "not at
+/// all"; parsing returns to it with every request that is found whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resume {
     scanned: usize,
@@ -54,9 +56,10 @@ struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// Parses one request at the start of `buf`: all that this connection has sent and that has not been consumed.
 ///
-/// On [`Parsed::Request`] `args` holds the command that does the same: `GET key` or `SET key value`, borrowed from `buf`, or from `bump` where a
-/// string has escapes. `resume` belongs to the connection and must be handed in unchanged, with the same bytes and more
-/// behind them, as long as the answer is [`Parsed::Incomplete`].
+/// On [`Parsed::Request`] `args` holds the command that does the same: `GET key` or `SET key value`, borrowed
+/// from `buf`, or from `bump` where a string has escapes. `resume` belongs to the connection and must be
+/// handed in unchanged, with the same bytes and more behind them, as long as the answer is
+/// [`Parsed::Incomplete`].
 pub fn parse<'a>(
     buf: &'a [u8],
     limits: &ParseLimits,
@@ -91,7 +94,8 @@ pub fn parse<'a>(
     }
 }
 
-/// Finds the end of the object that starts `buf`, going on where an earlier call ran out of bytes. Returns it with whether the object closed there.
+/// Finds the end of the object that starts `buf`, going on where an earlier call ran out of bytes. Returns it
+/// with whether the object closed there.
 fn scan(buf: &[u8], resume: &mut Resume) -> Option<(usize, bool)> {
     let Resume { scanned: mut at, mut depth, mut place } = *resume;
     loop {
@@ -141,7 +145,8 @@ fn fatal(message: &'static str) -> Parsed {
     Parsed::Fatal { reply: out.bytes }
 }
 
-/// Appends the reply to a request for `key`, whose outcome's spans and pins are in `scratch`. What was asked shows in the outcome.
+/// Appends the reply to a request for `key`, whose outcome's spans and pins are in `scratch`. What was asked
+/// shows in the outcome.
 pub fn encode(key: &[u8], outcome: &Outcome, scratch: &Scratch, out: &mut ReplyBuf) {
     match outcome {
         Outcome::Value(span) => {
@@ -192,7 +197,8 @@ fn put_string(text: &[u8], out: &mut ReplyBuf) {
     write_string(text, &mut out.bytes);
 }
 
-/// Appends a large string without copying it, unless it needs escapes; then as a pinned value of its own, so that the turn's output stays small.
+/// Appends a large string without copying it, unless it needs escapes; then as a pinned value of its own, so
+/// that the turn's output stays small.
 fn put_pinned_string(value: &Bytes, out: &mut ReplyBuf) {
     let plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
     if value.iter().all(plain) && std::str::from_utf8(value).is_ok() {

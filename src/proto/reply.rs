@@ -1,9 +1,10 @@
-//! The turn's output arena: one run of bytes into which all replies are encoded, with places where a pinned value belongs.
+//! The turn's output arena: one run of bytes into which all replies are encoded, with places where a pinned
+//! value belongs.
 
 use bytes::Bytes;
 
-/// Values of at least this many bytes are not copied into replies: they are pinned where the store has them and sent from there.
-/// Measured in DESIGN.md section 2: an iovec into the store wins from 16 KiB on.
+/// Values of at least this many bytes are not copied into replies: they are pinned where the store has them
+/// and sent from there. Measured in DESIGN.md section 2: an iovec into the store wins from 16 KiB on.
 pub const PIN_THRESHOLD: usize = 16 << 10;
 
 /// A position in a [`ReplyBuf`].

@@ -6,6 +6,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+/// What one call costs.
+pub(super) const SYSCALLS: u64 = 2;
+
 /// Peer first. `Unsupported` for a socket without IP addresses, `NotConnected` when the peer is gone.
 pub(super) fn addresses(fd: BorrowedFd<'_>) -> io::Result<(SocketAddr, SocketAddr)> {
     let peer = getpeername::<SockaddrStorage>(fd.as_raw_fd())?;

@@ -4,9 +4,9 @@
 //! one per worker, so that connecting and leaving meet no other worker's lock.
 //!
 //! ```text
-//!   worker 0 ─┐ register / remove     ┌ shard 0: id → Arc<ClientEntry> ┐
+//!   worker 0 ─┐ register, remove      ┌ shard 0: id → ClientEntry ┐
 //!   worker 1 ─┤ ───────────────────►  ├ shard 1                   ├ ◄── CLIENT LIST, INFO, KILL, from any thread
-//!             └ stores into its entry  └ …                         ┘
+//!             └ stores into entries   └ …                         ┘
 //! ```
 
 use crate::command::{COMMANDS, ClientFilter, ClientView, table};

@@ -10,7 +10,6 @@ use crate::config::{LogLevel, parse_redis_bytes};
 use crate::limits;
 use crate::store::{DATABASES, Eviction};
 use crate::sys::rlimit;
-use clap::ValueEnum;
 
 /// A checked change, not yet made.
 #[derive(Debug)]
@@ -43,7 +42,6 @@ impl Shared {
         let (config, settings) = (&self.config, &self.settings);
         let port = self.addresses.first().map_or(config.port, |address| address.port());
         let password = String::from_utf8_lossy(&settings.password()).into_owned();
-        let engine = config.engine.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string());
         vec![
             ("appendfsync", "everysec".into()),
             ("appendonly", "no".into()),
@@ -55,7 +53,7 @@ impl Shared {
             ("daemonize", "no".into()),
             ("databases", DATABASES.to_string()),
             ("drain-timeout", config.drain_timeout.as_secs().to_string()),
-            ("io-engine", engine),
+            ("io-engine", config.engine.name().into()),
             ("io-threads", config.threads.to_string()),
             ("lazyfree-lazy-user-flush", "yes".into()),
             ("loglevel", level_name(log::level()).into()),

@@ -51,9 +51,9 @@ impl Refusal {
         match self {
             Refusal::MaxClients => "-ERR max number of clients reached\r\n",
             Refusal::Protected => {
-                "-DENIED KV-Cache runs in protected mode: no password is set, so only clients on its own machine are served. \
-                 To let others in, choose one: 1) set a password, by KV_REQUIREPASS or --requirepass at its start, or by \
-                 'CONFIG SET requirepass <password>' from its own machine; 2) turn protected mode off, by \
+                "-DENIED KV-Cache runs in protected mode: no password is set, so only clients on the loopback interface of its own \
+                 machine are served. To let others in, choose one: 1) set a password, by KV_REQUIREPASS or --requirepass \
+                 at its start, or by 'CONFIG SET requirepass <password>' over loopback; 2) turn protected mode off, by \
                  --protected-mode no or 'CONFIG SET protected-mode no', if nobody but you can reach this port.\r\n"
             }
         }

@@ -191,6 +191,7 @@ fn collect(reports: mpsc::Receiver<Report>, workers: usize) -> Result<Vec<Report
 /// Waits for a signal, then for the workers to drain. A worker or the control thread lost on the way is an error.
 fn serve(shared: &Shared, happenings: &mpsc::Receiver<Happening>, threads: Threads) -> Result<(), RunError> {
     let mut running = threads.len();
+    let mut first_signal: Option<Instant> = None;
     let mut deadline: Option<Instant> = None;
     while running > 0 {
         let happening = match deadline {
@@ -205,12 +206,18 @@ fn serve(shared: &Shared, happenings: &mpsc::Receiver<Happening>, threads: Threa
             }
             Some(Happening::Signal(name)) => {
                 let name = name?;
-                if !shared.begin_drain() {
+                let now = Instant::now();
+                if let Some(first) = first_signal {
+                    if now.duration_since(first) < SAME_SIGNAL {
+                        continue;
+                    }
                     log::warn(format_args!("{name} again: ending at once"));
                     std::process::exit(1);
                 }
                 log::info(format_args!("{}", banner::draining(name, shared)));
-                deadline = Some(Instant::now() + shared.config.drain_timeout + DRAIN_GRACE);
+                shared.begin_drain();
+                first_signal = Some(now);
+                deadline = Some(now + shared.config.drain_timeout + DRAIN_GRACE);
             }
             Some(Happening::ControlEnded(result)) => {
                 let reason =
@@ -230,6 +237,9 @@ fn serve(shared: &Shared, happenings: &mpsc::Receiver<Happening>, threads: Threa
     log::info(format_args!("Ended: all connections are closed."));
     Ok(())
 }
+
+/// Signals so close together are one request: `timeout`, and a shell that tells a whole process group, send two.
+const SAME_SIGNAL: Duration = Duration::from_millis(300);
 
 /// Workers close what is left at the drain timeout; they get so long to do it.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);

@@ -144,6 +144,10 @@ impl Partition {
         }
         loop {
             if let Some((segment, at)) = self.log.append(queue, class, size, now_ms) {
+                let late = self.arena.segment_size() / 4 * 3;
+                if (at as usize) < late && at as usize + size >= late && !self.scarce {
+                    self.arena.want_ready();
+                }
                 return Ok(Offset::from_at(self.arena.segment_start(segment) + at as usize));
             }
             match self.hold_segment(1) {
@@ -165,15 +169,10 @@ impl Partition {
     fn hold_segment(&mut self, keep: usize) -> Option<u32> {
         let segment = match self.log.free.len() {
             free if free > keep => self.log.free.pop(),
-            _ => self.arena.take(self.ready_wanted()),
+            _ => self.arena.take(),
         };
         self.update_scarcity();
         segment
-    }
-
-    /// An empty server stays small: the more is held, the more is kept ready.
-    fn ready_wanted(&self) -> usize {
-        if self.scarce { 0 } else { (self.held() / 4).clamp(1, 4) }
     }
 
     fn held(&self) -> usize {
@@ -194,7 +193,7 @@ impl Partition {
         self.scarce = share <= target;
         if self.scarce {
             while self.log.free.len() < target && self.budget.excess() == 0 {
-                match self.arena.take(0) {
+                match self.arena.take() {
                     Some(segment) => self.log.free.push(segment),
                     None => break,
                 }
@@ -235,7 +234,7 @@ impl Partition {
             }
             if self.empty_some(self.arena.segment_size() / 8, now_ms) == 0 {
                 // Nothing to evict here: memory may come from elsewhere.
-                if let Some(segment) = self.arena.take(0) {
+                if let Some(segment) = self.arena.take() {
                     self.log.free.push(segment);
                     continue;
                 }
@@ -317,7 +316,7 @@ impl Partition {
 
     /// Scans up to [`BATCH`] items of the victim. `None` when it had to be put back.
     fn scan_victim(&mut self, bytes: usize, now_ms: u64) -> Option<usize> {
-        let Some(Victim { segment, at, .. }) = self.victim else { return None };
+        let Victim { segment, at, .. } = self.victim?;
         let used = self.log.segments[segment as usize].used as usize;
         let start = self.arena.segment_start(segment);
         let mut batch = [(Offset(0), 0u64); BATCH];

@@ -445,7 +445,7 @@ mod tests {
         }
         while index.join() {}
         assert!(index.give_up_surplus());
-        index.tables().map(|table| table.trim());
+        index.tables().into_iter().for_each(|table| table.trim());
         assert!(index.tables()[0].committed() * 10 < grown);
         assert_eq!(index.tables()[1].committed(), 0);
     }

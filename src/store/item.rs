@@ -4,7 +4,7 @@
 //!  byte  0        3       4         6
 //!        ├────────┼───────┼─────────┼──────────┬──────┬─────────┬───────────┬─────────┐
 //!        │ value  │ flags │ key     │ expiry   │ db   │ key …   │ value …   │ padding │
-//!        │ length │       │ length  │ 48 bit   │      │         │           │ to 8    │
+//!        │ length │       │ length  │ 48 bit   │      │         │           │ to 4    │
 //!        └────────┴───────┴─────────┴──────────┴──────┴─────────┴───────────┴─────────┘
 //!                                    if TTL     if DB
 //!  flags  bits 0-1 recency · 2 TTL · 3 DEAD · 4 LARGE · 5 DB · 6, 7 free for further optional fields
@@ -14,7 +14,7 @@
 //! physical number (see `Partition::swap_databases`). The value of a LARGE item is four bytes: where the partition's table
 //! of large values keeps it. A DEAD item only waits for its segment to be reused; its lengths still tell where the next begins.
 
-use super::arena::{Arena, Offset};
+use super::arena::{Arena, GRAIN, Offset};
 
 pub(super) const TTL: u8 = 1 << 2;
 pub(super) const DEAD: u8 = 1 << 3;
@@ -79,7 +79,7 @@ impl Header {
     /// Bytes of the whole item, padding included.
     #[inline]
     pub fn size(self) -> usize {
-        (self.value_at() + self.value_len()).next_multiple_of(8)
+        (self.value_at() + self.value_len()).next_multiple_of(GRAIN)
     }
 
     #[inline]

@@ -13,6 +13,9 @@
 pub(super) const CLASSES: usize = 5;
 /// Upper bounds of the classes 1 to 3 in milliseconds: a minute, a quarter of an hour, six hours. Class 0 never expires.
 const CLASS_BOUNDS_MS: [u64; CLASSES - 2] = [60_000, 900_000, 21_600_000];
+/// How long a class's segments are left alone after a sweep, so that a few expired items a second do not mean walking through
+/// all of them every second. (A look-up finds an expired item gone at once, whatever the sweep does.)
+const SWEEP_PAUSES_MS: [u64; CLASSES] = [0, 1_000, 10_000, 60_000, 300_000];
 
 /// The class of an item.
 pub(super) fn class_of(expire_at_ms: Option<u64>, now_ms: u64) -> usize {
@@ -43,7 +46,8 @@ pub(super) struct Segment {
     pub sequence: u64,
     /// No item here expires before this time.
     pub min_expiry_ms: u64,
-    /// The flush whose traces have been removed from here.
+    /// When it was last swept, and the flush whose traces had been removed from here then.
+    pub swept_ms: u64,
     pub swept_flush: u64,
     /// Bytes written.
     pub used: u32,
@@ -54,6 +58,13 @@ pub(super) struct Segment {
     pub state: State,
     pub queue: Queue,
     pub class: u8,
+}
+
+impl Segment {
+    /// When the expiry sweep should come here next.
+    pub fn sweep_due_ms(&self) -> u64 {
+        self.min_expiry_ms.max(self.swept_ms + SWEEP_PAUSES_MS[self.class as usize])
+    }
 }
 
 const NONE: u32 = u32::MAX;
@@ -177,6 +188,7 @@ impl Log {
             self.segments.push(Segment {
                 sequence: 0,
                 min_expiry_ms: u64::MAX,
+                swept_ms: 0,
                 swept_flush: 0,
                 used: 0,
                 live: 0,
@@ -192,7 +204,7 @@ impl Log {
         debug_assert_eq!(meta.state, State::Idle);
         meta.sequence = self.next_sequence;
         meta.min_expiry_ms = u64::MAX;
-        meta.swept_flush = 0;
+        (meta.swept_ms, meta.swept_flush) = (0, 0);
         (meta.used, meta.live) = (0, 0);
         (meta.state, meta.queue) = (State::Open, queue);
         meta.class = class as u8;

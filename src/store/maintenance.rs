@@ -54,9 +54,9 @@ impl Flushes {
 /// The walk through all segments that removes what expired or was flushed.
 #[derive(Default)]
 pub(super) struct Sweep {
-    /// No item expires before this time, as far as the last pass knows.
+    /// When the next pass should begin.
     next_due_ms: u64,
-    /// The segment that the pass has reached, and the earliest expiry among those behind it.
+    /// The segment that the pass has reached, and when the first of those behind it is due again.
     position: usize,
     pass_min_ms: u64,
     /// The latest flush when the pass began: swept everywhere when it ends.
@@ -136,14 +136,14 @@ impl Partition {
             };
             self.sweep.position += 1;
             let flushed = meta.sequence < self.sweep.pass_flush && meta.swept_flush < self.sweep.pass_flush;
-            if meta.state != State::Idle && (flushed || meta.min_expiry_ms <= now_ms) {
+            if meta.state != State::Idle && (flushed || meta.sweep_due_ms() <= now_ms) {
                 // At most 16,384 segments.
                 let segment = segment as u32;
                 let walk = Walk { segment, sequence: meta.sequence, at: 0, min_expiry_ms: u64::MAX };
                 self.sweep.current = Some(walk);
                 return true;
             }
-            self.sweep.pass_min_ms = self.sweep.pass_min_ms.min(meta.min_expiry_ms);
+            self.sweep.pass_min_ms = self.sweep.pass_min_ms.min(meta.sweep_due_ms());
         }
         false
     }
@@ -193,8 +193,8 @@ impl Partition {
                 let meta = &mut self.log.segments[walk.segment as usize];
                 if meta.sequence == walk.sequence && meta.state != State::Idle {
                     meta.min_expiry_ms = walk.min_expiry_ms;
-                    meta.swept_flush = self.sweep.pass_flush;
-                    self.sweep.pass_min_ms = self.sweep.pass_min_ms.min(walk.min_expiry_ms);
+                    (meta.swept_ms, meta.swept_flush) = (now_ms, self.sweep.pass_flush);
+                    self.sweep.pass_min_ms = self.sweep.pass_min_ms.min(meta.sweep_due_ms());
                 }
                 return;
             }

@@ -29,7 +29,7 @@ mod scan;
 pub use budget::Budget;
 pub use partition::{Entry, Partition, PartitionStats};
 
-use arena::{Arena, HUGE_PAGE, Shared, Table, TableShared};
+use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use partition::{Graveyard, Limits};
@@ -111,11 +111,14 @@ pub struct StoreConfig {
     pub seeds: [u64; 4],
 }
 
+/// The memory of a partition, as far as it can be prepared without its lock.
+type Memory = (Arc<Shared>, [Arc<TableShared>; 2]);
+
 /// All partitions of one server.
 pub struct Store {
     partitions: Box<[Mutex<Partition>]>,
-    /// What [`Store::prefault_step`] works on without the partitions' locks.
-    shared: Box<[(Arc<Shared>, [Arc<TableShared>; 2])]>,
+    /// What [`Store::prefault_step`] works on.
+    memory: Box<[Memory]>,
     hasher: ahash::RandomState,
     budget: Arc<Budget>,
     config: StoreConfig,
@@ -127,6 +130,23 @@ pub struct PartitionGuard<'a> {
     // In this order: unlocked first, then freed.
     partition: MutexGuard<'a, Partition>,
     graveyard: Graveyard,
+}
+
+/// What a partition has to free: freed when this is dropped.
+pub struct Remains {
+    _graveyard: Graveyard,
+}
+
+impl PartitionGuard<'_> {
+    /// Unlocks and returns what is to be freed, if anything is: for those who hold further partitions, under whose locks nothing slow
+    /// may happen either.
+    #[inline]
+    pub fn unlock(mut self) -> Option<Remains> {
+        if self.partition.graveyard.is_empty() {
+            return None;
+        }
+        Some(Remains { _graveyard: self.partition.take_graveyard() })
+    }
 }
 
 impl Deref for PartitionGuard<'_> {
@@ -181,9 +201,9 @@ impl Store {
         for _ in 0..config.partitions {
             partitions.push(new_partition(share, segment_size, &config, &hasher, &budget, limits)?);
         }
-        let shared = partitions.iter().map(Partition::shared).collect();
+        let memory = partitions.iter().map(Partition::memory).collect();
         let partitions = partitions.into_iter().map(Mutex::new).collect();
-        let store = Store { partitions, shared, hasher, budget, config, limits };
+        let store = Store { partitions, memory, hasher, budget, config, limits };
         if store.config.prefault {
             store.prefault_all();
         }
@@ -248,14 +268,14 @@ impl Store {
     /// holding any partition.
     pub fn make_room(&self, bytes: usize) -> Result<(), WriteError> {
         // The index may be about to grow, and writers take whole segments: ask for a little more than was asked for.
-        let segment = self.shared[0].0.segment_size();
+        let segment = self.memory[0].0.segment_size();
         let wanted = bytes.next_multiple_of(4096).max(segment) + (64 << 10);
         if wanted > self.budget.limit() / 2 {
             return Err(WriteError::OutOfMemory);
         }
         let mut exhausted = 0;
         while self.budget.room() < wanted {
-            if self.shared.iter().any(|(arena, _)| arena.return_ready()) {
+            if self.memory.iter().any(|(arena, _)| arena.return_ready()) {
                 continue;
             }
             // The fullest first; one that has nothing to give hands over to the next.
@@ -275,17 +295,17 @@ impl Store {
 
     fn held_by(&self, partition: usize) -> usize {
         let large = self.partitions[partition].lock().large_total();
-        large + self.shared[partition].0.held_bytes()
+        large + self.memory[partition].0.held_bytes()
     }
 
     /// One step of preparing memory ahead of its use: faults in a segment or a chunk of an index where a partition is about to
     /// need one, at most 2 MiB. For the control thread, every few milliseconds, again at once while it returns true.
     pub fn prefault_step(&self) -> bool {
         if self.budget.excess() > 0 {
-            return self.shared.iter().any(|(arena, _)| arena.return_ready());
+            return self.memory.iter().any(|(arena, _)| arena.return_ready());
         }
         let mut done = false;
-        for (arena, tables) in &self.shared {
+        for (arena, tables) in &self.memory {
             done |= arena.prefault_step();
             done |= tables.iter().filter(|table| table.prefault_step()).count() > 0;
         }
@@ -295,7 +315,7 @@ impl Store {
     /// Touches the memory of the segments to come; an eighth is left for indexes and large values.
     fn prefault_all(&self) {
         let leave = self.budget.limit() / 8;
-        while self.budget.room() > leave && self.shared.iter().all(|(arena, _)| arena.prefault()) {}
+        while self.budget.room() > leave && self.memory.iter().all(|(arena, _)| arena.prefault()) {}
     }
 }
 
@@ -312,7 +332,7 @@ fn new_partition(
     budget: &Arc<Budget>,
     limits: Limits,
 ) -> io::Result<Partition> {
-    let segments = (share / segment_size * GROWTH).min((8 << 32) / segment_size).min(1 << 14);
+    let segments = (share / segment_size * GROWTH).min(REACH / segment_size).min(1 << 14);
     let arena = Arena::new(segment_size, segments, budget.clone())?;
     let huge = segment_size >= HUGE_PAGE;
     // The smallest items take 16 bytes, and their index entries nine.

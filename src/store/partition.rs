@@ -13,7 +13,7 @@
 //!
 //! The rest of the implementation: eviction.rs empties segments, maintenance.rs is the background work, scan.rs iterates.
 
-use super::arena::{Arena, GivenUp, Offset, Shared, Table, TableShared};
+use super::arena::{Arena, GivenUp, Offset, Table, TableShared};
 use super::eviction::{Policy, Victim};
 use super::index::{Index, Slot};
 use super::item::{self, Draft, Header};
@@ -209,7 +209,7 @@ impl Partition {
     }
 
     /// The memory that the control thread prepares ahead.
-    pub(super) fn shared(&self) -> (Arc<Shared>, [Arc<TableShared>; 2]) {
+    pub(super) fn memory(&self) -> Memory {
         (self.arena.shared().clone(), self.index.tables().map(Arc::clone))
     }
 

@@ -63,7 +63,7 @@ impl Partition {
     fn visible(&self, offset: Offset, db: u8, now_ms: u64) -> Option<Header> {
         let header = Header::read(&self.arena, offset);
         let there = header.db(&self.arena, offset) == self.physical(db)
-            && !header.expiry_ms(&self.arena, offset).is_some_and(|at| at <= now_ms)
+            && header.expiry_ms(&self.arena, offset).is_none_or(|at| at > now_ms)
             && !self.is_flushed(offset, header);
         debug_assert!(!header.has(item::DEAD));
         there.then_some(header)

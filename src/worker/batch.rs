@@ -1,15 +1,13 @@
-//! Executes one round's requests: grouped by partition, at most [`GROUP`] under one hold of its lock.
+//! Executes one round's requests: grouped by partition, at most [`GROUP_REQUESTS`] under one hold of its lock.
 //!
 //! Grouping is what lets the cache misses of many requests overlap, and what makes one lock serve many of them
 //! (DESIGN.md section 4). Requests for one key have one partition and keep their order, so each connection sees its own
 //! writes; across keys the order is free.
 
 use crate::command::{self, CommandStats, Request};
+use crate::limits::GROUP_REQUESTS;
 use crate::proto::{Outcome, Scratch};
 use crate::store::Store;
-
-/// Most requests executed under one hold of a partition's lock.
-const GROUP: usize = 32;
 
 /// Times a group whose partition is out of memory makes room elsewhere before it fails.
 const ROOM_ATTEMPTS: usize = 16;
@@ -63,7 +61,7 @@ impl Batcher {
             if step >= self.own_partitions {
                 self.cross_worker += group.len() as u64;
             }
-            for chunk in self.order[group].chunks(GROUP) {
+            for chunk in self.order[group].chunks(GROUP_REQUESTS) {
                 self.groups += 1;
                 execute_group(store, partition, requests, chunk, scratch, stats, now_ms);
             }

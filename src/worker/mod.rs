@@ -17,6 +17,8 @@ mod connections;
 mod lifecycle;
 mod output;
 mod rounds;
+#[cfg(test)]
+mod simulation;
 mod start;
 mod upkeep;
 

@@ -9,21 +9,12 @@ use super::batch::Batcher;
 use super::connections::{Conn, Connections};
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Plan, PlanContext, Request};
 use crate::conn::{Inbox, ReplyMode};
+use crate::limits::{ROUND_REQUESTS, RUN_REQUESTS, TURN_REPLY_BYTES, TURN_REQUESTS};
 use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, ReplyBuf, Scratch, detect, json, resp};
 use crate::ring::{ConnId, RecvRef};
 use crate::server::Shared;
 use bumpalo::Bump;
 use std::ops::Range;
-
-/// A round's batch is executed when it has this many requests: enough to overlap cache misses, few enough to stay in the cache.
-const ROUND_REQUESTS: usize = 1024;
-
-/// One connection's share of a round, in requests.
-const RUN_REQUESTS: usize = 512;
-
-/// One connection's share of a turn, in requests and in bytes of replies; the rest waits for the next turn.
-const TURN_REQUESTS: u32 = 8192;
-const TURN_REPLY_BYTES: usize = 1 << 20;
 
 /// Where a connection's bytes of this turn are.
 #[derive(Debug)]

@@ -22,6 +22,8 @@ pub struct Pair {
 pub struct Difference {
     /// Index of the step.
     pub step: usize,
+    /// The command's name in upper case.
+    pub name: String,
     pub command: String,
     pub ours: String,
     pub theirs: String,
@@ -148,6 +150,7 @@ impl Play {
         }
         Err(Difference {
             step: index,
+            name: String::from_utf8_lossy(&command.args[0]).to_uppercase(),
             command: command.to_string(),
             ours: show(&replies.0),
             theirs: show(&replies.1),
@@ -167,6 +170,7 @@ impl Play {
         }
         Err(Difference {
             step,
+            name: command.split(' ').next().unwrap_or_default().to_uppercase(),
             command: command.to_owned(),
             ours: format!("{ours:?}"),
             theirs: format!("{theirs:?}"),

@@ -96,7 +96,7 @@ pub fn client_setinfo(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_
                 return Err(format!("ERR Unrecognized option '{option}'").into());
             }
         };
-        *field = plain_text(args[3]).ok_or_else(|| {
+        *field = plain_text(short(args[3])?).ok_or_else(|| {
             ErrorText::from(format!("ERR {what} cannot contain spaces, newlines or special characters."))
         })?;
         ctx.host.client_changed(ctx.session);
@@ -107,8 +107,18 @@ pub fn client_setinfo(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_
 
 /// A connection's name: printable, without spaces, so that CLIENT LIST stays readable by machines.
 pub fn name_of(name: &[u8]) -> Result<Box<str>, ErrorText> {
-    plain_text(name)
+    plain_text(short(name)?)
         .ok_or(ErrorText::Borrowed("ERR Client names cannot contain spaces, newlines or special characters."))
+}
+
+/// What every connection may make the server keep is bounded.
+fn short(text: &[u8]) -> Result<&[u8], ErrorText> {
+    let longest = crate::limits::CLIENT_NAME_LEN;
+    if text.len() > longest {
+        Err(format!("ERR Client names and library texts have at most {longest} bytes.").into())
+    } else {
+        Ok(text)
+    }
 }
 
 fn plain_text(text: &[u8]) -> Option<Box<str>> {

@@ -1,6 +1,6 @@
 //! COMMAND: what the command table says, in Redis's forms.
 
-use super::key_specs::{Find, KeySpec, key_specs, keys_of};
+use super::key_specs::{Find, KeySpec, UsedKey, key_specs, keys_of};
 use super::reply;
 use crate::command::glob::Glob;
 use crate::command::plan::SYNTAX;
@@ -102,7 +102,7 @@ pub fn command_getkeysandflags(args: &[&[u8]], _ctx: &mut Context<'_>, out: &mut
     })
 }
 
-fn keys_in<'a>(line: &[&'a [u8]]) -> Result<Vec<(&'a [u8], &'static [&'static str])>, ErrorText> {
+fn keys_in<'a>(line: &[&'a [u8]]) -> Result<Vec<UsedKey<'a>>, ErrorText> {
     let row = table::lookup(line[0]).ok_or("ERR Invalid command specified")?;
     let spec = &COMMANDS[usize::from(row)];
     let spec = line.get(1).and_then(|name| spec.subcommand(name)).unwrap_or(spec);

@@ -2,6 +2,9 @@
 
 use crate::command::table::{Flags, Spec};
 
+/// A key of a command line, and what is done to it.
+pub type UsedKey<'a> = (&'a [u8], &'static [&'static str]);
+
 /// Some of a command's keys.
 #[derive(Clone, Copy, Debug)]
 pub struct KeySpec {
@@ -86,7 +89,7 @@ pub fn key_specs(spec: &Spec) -> Vec<KeySpec> {
 }
 
 /// The keys of one command line, each with what is done to it. `None` if the line does not say how many it has.
-pub fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> Option<Vec<(&'a [u8], &'static [&'static str])>> {
+pub fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> Option<Vec<UsedKey<'a>>> {
     let mut keys = Vec::new();
     for (n, part) in key_specs(spec).into_iter().enumerate() {
         let flags = if n == 0 { flags_with(spec, args) } else { part.flags };

@@ -22,6 +22,9 @@ use crate::proto::resp::Writer;
 use bytes::Bytes;
 use std::ops::RangeInclusive;
 
+/// The table takes at most this fraction of the memory limit.
+const MEMORY_SHARE: u64 = 64;
+
 /// Most cells of the table. Redis refuses a table of over 512 MiB (`proto-max-bulk-len`) at four bytes a cell; ours takes 16 MiB then.
 const MOST_CELLS: u64 = (512 << 20) / 4;
 
@@ -38,7 +41,8 @@ pub fn lcs(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow 
     reply(out, |out| {
         let options = options(&args[3..])?;
         let [a, b] = values(&args[1..3], ctx);
-        if (a.len() as u64 + 1).saturating_mul(b.len() as u64 + 1) > MOST_CELLS {
+        let most_cells = MOST_CELLS.min(ctx.store.budget().limit() as u64 / MEMORY_SHARE * 8);
+        if (a.len() as u64 + 1).saturating_mul(b.len() as u64 + 1) > most_cells {
             return Err("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len".into());
         }
         let table = Table::new(&a, &b);
@@ -154,7 +158,7 @@ impl<'v> Table<'v> {
     fn length_at(&self, x: usize, y: usize) -> usize {
         let row = &self.rows[y * self.width..];
         let whole: u32 = row[..x / 64].iter().map(|word| word.count_zeros()).sum();
-        let rest = if x % 64 == 0 { 0 } else { (!row[x / 64] & ((1 << (x % 64)) - 1)).count_ones() };
+        let rest = if x.is_multiple_of(64) { 0 } else { (!row[x / 64] & ((1 << (x % 64)) - 1)).count_ones() };
         (whole + rest) as usize
     }
 

@@ -4,7 +4,7 @@
 //! while they are held: no system call, no waiting for room (see [`with_room`]).
 
 use crate::command::Context;
-use crate::store::{Key, Partition, PartitionGuard, Store, WriteError};
+use crate::store::{Key, Partition, PartitionGuard, Remains, Store, WriteError};
 use smallvec::SmallVec;
 
 /// The hashed keys of one command, without allocating for the usual few.
@@ -90,6 +90,14 @@ impl<'s> LockedSet<'s> {
         }
         let found = self.guards.binary_search_by_key(&partition, |(p, _)| *p);
         found.unwrap_or_else(|_| panic!("the partition of a key that the set was not made for"))
+    }
+}
+
+impl Drop for LockedSet<'_> {
+    fn drop(&mut self) {
+        // All are unlocked before anything is freed: that may be a system call.
+        let _remains: SmallVec<[Remains; 2]> =
+            self.guards.drain(..).filter_map(|(_, guard)| guard.unlock()).collect();
     }
 }
 

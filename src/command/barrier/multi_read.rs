@@ -5,20 +5,27 @@ use crate::command::{Context, Flow};
 use crate::proto::reply::PIN_THRESHOLD;
 use crate::proto::resp::Writer;
 
+/// After so many copied bytes in one reply, values of `PIN_LATER` bytes are pinned too: naming a key again and again must not multiply
+/// memory.
+const COPY_AT_MOST: usize = 4 << 20;
+const PIN_LATER: usize = 1 << 10;
+
 /// MGET key...: the values in the order of the keys, null where there is none.
 pub fn mget(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     let keys = keys(ctx, &args[1..]);
     let (now_ms, no_touch) = (ctx.now_ms, ctx.session.no_touch);
-    let mut hits = 0;
+    let (mut hits, mut copied) = (0, 0);
     out.array(keys.len());
     LockedSet::of(ctx.store, &keys).for_each(&keys, |partition, key| {
         let entry = if no_touch { partition.peek(key, now_ms) } else { partition.get(key, now_ms) };
         match entry {
             Some(entry) => {
                 hits += 1;
-                if entry.value.len() >= PIN_THRESHOLD {
+                let pin_from = if copied < COPY_AT_MOST { PIN_THRESHOLD } else { PIN_LATER };
+                if entry.value.len() >= pin_from {
                     out.bulk_pinned(entry.pin());
                 } else {
+                    copied += entry.value.len();
                     out.bulk(entry.value);
                 }
             }

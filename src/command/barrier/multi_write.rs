@@ -67,7 +67,7 @@ pub fn del(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow 
 }
 
 fn pairs<'a, 'b>(args: &'b [&'a [u8]], command: &str) -> Result<&'b [&'a [u8]], ErrorText> {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Ok(args);
     }
     Err(format!("ERR wrong number of arguments for '{command}' command").into())
@@ -130,6 +130,10 @@ fn write_all(
 ) -> Result<bool, ErrorText> {
     let (store, now_ms) = (ctx.store, ctx.now_ms);
     let keys = keys(ctx, pairs.iter().step_by(2));
+    // Found out before anything is written: with eviction on, undoing forgets.
+    if keys.iter().any(|key| key.bytes.len() > store.max_key_len()) {
+        return Err(refused(WriteError::KeyTooLong).into());
+    }
     let mut values: SmallVec<[Value<'_>; 16]> = SmallVec::new();
     for value in pairs.iter().skip(1).step_by(2) {
         values.push(prepare(value, store).map_err(refused)?);
@@ -202,20 +206,26 @@ fn set_all(
 /// With eviction on, what was overwritten is simply removed: the store had nothing left to evict, and a cache may always forget. With
 /// eviction off nothing may be lost, so the old values are kept until all is written.
 struct Undo<'k> {
-    written: SmallVec<[(Key<'k>, Option<(Bytes, Expiry)>); 16]>,
+    written: SmallVec<[Written<'k>; 16]>,
     keep_old: bool,
+}
+
+struct Written<'k> {
+    key: Key<'k>,
+    /// What to put back.
+    old: Option<(Bytes, Expiry)>,
 }
 
 impl<'k> Undo<'k> {
     fn before(&mut self, locked: &mut LockedSet<'_>, key: &Key<'k>, now_ms: u64) {
         let old = if self.keep_old { locked.partition(key).peek(key, now_ms) } else { None };
         let old = old.map(|e| (e.pin(), e.expire_at_ms.map_or(Expiry::None, Expiry::At)));
-        self.written.push((*key, old));
+        self.written.push(Written { key: *key, old });
     }
 
     fn run(self, locked: &mut LockedSet<'_>, now_ms: u64) {
         let store = locked.store();
-        for (key, old) in self.written.into_iter().rev() {
+        for Written { key, old } in self.written.into_iter().rev() {
             // Removed first: its memory is what the old value goes back into.
             locked.partition(&key).remove(&key, now_ms);
             if let Some((value, expiry)) = old {
@@ -223,5 +233,44 @@ impl<'k> Undo<'k> {
                 let _ = locked.partition(&key).set(&key, as_value(&value, store), expiry, now_ms);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Budget, StoreConfig};
+    use std::sync::Arc;
+
+    /// Overwrites `old` and adds `new`, then meets a key that the store refuses. Returns what `old` holds afterwards.
+    fn refused_in_the_middle(eviction: Eviction) -> Option<(Vec<u8>, Option<u64>)> {
+        let config = StoreConfig {
+            partitions: 2,
+            eviction,
+            max_value_size: 1 << 20,
+            prefault: false,
+            seeds: [1, 2, 3, 4],
+        };
+        let store = Store::new(config, Arc::new(Budget::new(16 << 20))).unwrap();
+        let long = vec![b'k'; store.max_key_len() + 1];
+        let keys: Keys<'_> =
+            [&b"old"[..], b"new", b"old", &long].into_iter().map(|key| store.key(0, key)).collect();
+        let mut locked = LockedSet::of(&store, &keys);
+        locked.partition(&keys[0]).set(&keys[0], Value::Inline(b"before"), Expiry::At(9000), 1).unwrap();
+        let values = [b"a", b"b", b"c", b"d"].map(|value| Value::Inline(value));
+        let written = set_all(&mut locked, &keys, &values, Expiry::None, eviction, 1);
+        assert_eq!(written, Err(WriteError::KeyTooLong));
+        assert!(locked.partition(&keys[1]).peek(&keys[1], 1).is_none());
+        locked.partition(&keys[0]).peek(&keys[0], 1).map(|entry| (entry.value.to_vec(), entry.expire_at_ms))
+    }
+
+    #[test]
+    fn what_was_overwritten_comes_back_where_nothing_may_be_lost() {
+        assert_eq!(refused_in_the_middle(Eviction::None), Some((b"before".to_vec(), Some(9000))));
+    }
+
+    #[test]
+    fn a_cache_that_evicts_forgets_what_it_could_not_finish() {
+        assert_eq!(refused_in_the_middle(Eviction::Lru), None);
     }
 }

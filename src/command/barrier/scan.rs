@@ -1,14 +1,13 @@
 //! Walking through the keys: SCAN, KEYS, RANDOMKEY.
 //!
-//! One cursor covers all partitions. The partition stands in the low bits, so that cursors stay small numbers (some clients keep them
-//! in a double):
+//! One cursor covers all partitions:
 //!
 //! ```text
-//!  63                                   log2(partitions)       0
-//!  ┌──────────────────────────────────┬────────────────────────┐
-//!  │ the partition's own cursor       │ number of the partition│
-//!  └──────────────────────────────────┴────────────────────────┘
+//!  cursor = the partition's own cursor, mirrored × number of partitions + the partition
 //! ```
+//!
+//! A partition's cursor is 48 bits of which only the upper ones are used, about as many as the number of buckets has. Mirrored it is a
+//! small number, as in Redis: some clients keep cursors in a double.
 //!
 //! Partitions are walked one after the other, each under the guarantee of [`Partition::scan`]: what is there from the first call to the
 //! last is seen at least once, whatever grows and shrinks meanwhile. No lock is held for longer than one bounded step, so KEYS is not
@@ -30,6 +29,9 @@ const MOST_COUNT: usize = 16 << 10;
 
 /// Steps of one call that may find nothing, where a database is nearly empty and another full.
 const FRUITLESS_STEPS: usize = 32;
+
+/// KEYS may collect this fraction of the memory limit; the reply takes as much again.
+const KEYS_SHARE: usize = 64;
 
 /// The kinds of values that Redis has; all of ours are the first.
 const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
@@ -55,28 +57,35 @@ pub fn scan(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow
     })
 }
 
-/// KEYS pattern.
+/// KEYS pattern. Refused where the answer would take a large part of the memory limit: that is what SCAN is for.
 pub fn keys(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
-    let pattern = Glob::new(args[1]);
-    let (db, now_ms) = (ctx.session.db, ctx.now_ms);
-    let mut found = Found::default();
-    for partition in 0..ctx.store.partitions() {
-        let first = found.ends.len();
-        let mut cursor = 0;
-        loop {
-            cursor = ctx.store.lock(partition).scan(cursor, db, STEP, now_ms, &mut |key, _| {
-                if pattern.matches(key) {
-                    found.push(key);
+    reply(out, |out| {
+        let pattern = Glob::new(args[1]);
+        let most_bytes = ctx.store.budget().limit() / KEYS_SHARE;
+        let mut found = Found::default();
+        for partition in 0..ctx.store.partitions() {
+            let first = found.ends.len();
+            let mut cursor = 0;
+            loop {
+                let mut locked = ctx.store.lock(partition);
+                cursor = locked.scan(cursor, ctx.session.db, STEP, ctx.now_ms, &mut |key, _| {
+                    if pattern.matches(key) {
+                        found.push(key);
+                    }
+                });
+                drop(locked);
+                if found.memory() > most_bytes {
+                    return Err("ERR too many keys match for one reply, please use SCAN".into());
                 }
-            });
-            if cursor == 0 {
-                break;
+                if cursor == 0 {
+                    break;
+                }
             }
+            found.drop_repeated(first);
         }
-        found.drop_repeated(first);
-    }
-    found.write(out);
-    Flow::Continue
+        found.write(out);
+        Ok(())
+    })
 }
 
 /// RANDOMKEY: each partition is as likely as it has items.
@@ -166,21 +175,22 @@ fn walk(cursor: u64, wanted: &Wanted, ctx: &Context<'_>, found: &mut Found) -> u
             fruitless += usize::from(visited == before);
         }
     }
-    inner << partition_bits(store) | partition as u64
+    mirror(inner) * store.partitions() as u64 + partition as u64
 }
 
 fn items_of(partition: &Partition, db: u8) -> u64 {
     partition.stats().items[usize::from(db)]
 }
 
-fn partition_bits(store: &Store) -> u32 {
-    store.partitions().trailing_zeros()
-}
-
 /// Any number is a cursor: what no call returned leads somewhere harmless.
 fn split(cursor: u64, store: &Store) -> (usize, u64) {
-    let partition = cursor & (store.partitions() as u64 - 1);
-    (partition as usize, (cursor >> partition_bits(store)) & ((1 << 48) - 1))
+    let partitions = store.partitions() as u64;
+    ((cursor % partitions) as usize, mirror(cursor / partitions % (1 << 48)))
+}
+
+/// The lower 48 bits in the opposite order.
+fn mirror(bits: u64) -> u64 {
+    bits.reverse_bits() >> 16
 }
 
 /// Keys that were found, one after the other in one run of bytes.
@@ -200,6 +210,11 @@ impl Found {
     fn get(&self, index: usize) -> &[u8] {
         let start = if index == 0 { 0 } else { self.ends[index - 1] };
         &self.bytes[start..self.ends[index]]
+    }
+
+    /// Bytes that this takes.
+    fn memory(&self) -> usize {
+        self.bytes.len() + self.ends.len() * size_of::<usize>()
     }
 
     fn write(&self, out: &mut Writer<'_>) {

@@ -88,13 +88,13 @@ fn transfer(
     ctx: &Context<'_>,
 ) -> Result<Transfer, ErrorText> {
     let (store, now_ms) = (ctx.store, ctx.now_ms);
-    let mut bytes = destination.bytes.len();
+    // The most that is copied: a value in memory of its own only changes hands.
+    let bytes = destination.bytes.len() + store.large_threshold();
     let result: Result<Transfer, WriteError> = with_room(store, &[source, destination], bytes, |locked| {
         let Some(entry) = locked.partition(&source).peek(&source, now_ms) else {
             return Ok(Transfer::NoSource);
         };
         let (value, expire_at_ms) = (entry.pin(), entry.expire_at_ms);
-        bytes += value.len();
         let target = locked.partition(&destination);
         if !manner.replace && target.peek(&destination, now_ms).is_some() {
             return Ok(Transfer::Occupied);

@@ -1,6 +1,7 @@
 //! Inline commands: a line of words, for people with netcat and for probes.
 //!
-//! Words are split as Redis does it. Quotes may open in the middle of a word and must be followed by a blank where they close:
+//! Words are split as Redis does it. Quotes may open in the middle of a word and must be followed by a blank
+//! where they close:
 //!
 //! ```text
 //! set "a b" 'it\'s'       →  [set] [a b] [it's]
@@ -11,7 +12,8 @@ use super::parse::fatal;
 use crate::proto::{ParseLimits, Parsed};
 use bumpalo::Bump;
 
-/// Parses one line. `scanned` is how many bytes earlier calls have found to hold no LF, and 0 again when a line was found.
+/// Parses one line. `scanned` is how many bytes earlier calls have found to hold no LF, and 0 again when a
+/// line was found.
 pub(super) fn parse<'a>(
     buf: &'a [u8],
     limits: &ParseLimits,
@@ -45,8 +47,8 @@ pub(super) fn parse<'a>(
     }
 }
 
-/// A web page can make its visitor's browser send a request here, whose body would then be read as commands: the method or the
-/// first header gives it away.
+/// A web page can make its visitor's browser send a request here, whose body would then be read as commands:
+/// the method or the first header gives it away.
 fn is_http(word: &[u8]) -> bool {
     word.eq_ignore_ascii_case(b"POST") || word.eq_ignore_ascii_case(b"Host:")
 }
@@ -54,7 +56,8 @@ fn is_http(word: &[u8]) -> bool {
 struct Unbalanced;
 
 fn split<'a>(line: &'a [u8], bump: &'a Bump, args: &mut Vec<&'a [u8]>) -> Result<(), Unbalanced> {
-    // Room for what quoted words mean, taken when the first is met: a word never grows by being read, so the rest of the line is enough.
+    // Room for what quoted words mean, taken when the first is met: a word never grows by being read, so the
+    // rest of the line is enough.
     let mut room: &'a mut [u8] = &mut [];
     let mut at = 0;
     loop {
@@ -80,7 +83,8 @@ fn split<'a>(line: &'a [u8], bump: &'a Bump, args: &mut Vec<&'a [u8]>) -> Result
     }
 }
 
-/// Reads one word that has quotes in it into `word`, which is at least as long as `rest`. Returns the bytes read and written.
+/// Reads one word that has quotes in it into `word`, which is at least as long as `rest`. Returns the bytes
+/// read and written.
 fn unquote(rest: &[u8], word: &mut [u8]) -> Result<(usize, usize), Unbalanced> {
     let mut written = 0;
     let mut put = |byte: u8| {

@@ -1,12 +1,13 @@
 //! Finds the request at the start of the received bytes. Arguments are borrowed from where the kernel put them.
 //!
-//! The first look at a request walks its headers once, from left to right, and pushes its arguments as it goes. Where the
-//! bytes end before the request does, [`Resume`] keeps how far the walk came: later looks go on from there and push nothing,
-//! and when the end is found, one last walk over the headers pushes the arguments. So a header is read twice (three times
-//! where a look ended), however many pieces a request arrives in, and a waiting connection holds three words and no heap memory.
+//! The first look at a request walks its headers once, from left to right, and pushes its arguments as it
+//! goes. Where the bytes end before the request does, [`Resume`] keeps how far the walk came: later looks go
+//! on from there and push nothing, and when the end is found, one last walk over the headers pushes the
+//! arguments. So a header is read twice (three times where a look ended), however many pieces a request
+//! arrives in, and a waiting connection holds three words and no heap memory.
 //!
-//! What is accepted and what is answered follows Redis, to the letter where a client can see it: the byte after a CR
-//! and the two after an argument are skipped unseen, `*0` and `*-1` are no request and no error.
+//! What is accepted and what is answered follows Redis and Valkey, to the letter where a client can see it: `*0`
+//! and `*-1` are no request and no error, a line break that is none loses the framing.
 
 use super::inline;
 use crate::proto::{ParseLimits, Parsed};
@@ -19,11 +20,16 @@ const UNAUTHENTICATED_MAX_BULK: usize = 16384;
 /// Digits of a length that can be added up without a look at overflow.
 const MAX_DIGITS: usize = 18;
 
-/// How far a request has been understood that is not whole yet. All offsets count from the request's first byte, so the bytes
-/// may move between calls. The default value is "not at all"; parsing returns to it with every request that is found whole.
+/// A line break that is none, in Valkey's words.
+const TORN: &str = "invalid CRLF in request";
+
+/// How far a request has been understood that is not whole yet. All offsets count from the request's first
+/// byte, so the bytes may move between calls. The default value is "not at all"; parsing returns to it with
+/// every request that is found whole.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Resume {
-    /// Array: offset of the first header that was not whole, or of the argument whose bytes are awaited. Inline: bytes known to hold no LF.
+    /// Array: offset of the first header that was not whole, or of the argument whose bytes are awaited.
+    /// Inline: bytes known to hold no LF.
     next: usize,
     /// Array: arguments from `next` on.
     left: usize,
@@ -33,9 +39,10 @@ pub struct Resume {
 
 /// Parses one request at the start of `buf`: all that this connection has sent and that has not been consumed.
 ///
-/// On [`Parsed::Request`] its arguments are in `args` (cleared first), at least one; they point into `buf`, or into `bump` for an inline
-/// argument that was quoted. `resume` belongs to the connection and must be handed in unchanged, with the same bytes and more
-/// behind them, as long as the answer is [`Parsed::Incomplete`].
+/// On [`Parsed::Request`] its arguments are in `args` (cleared first), at least one; they point into `buf`,
+/// or into `bump` for an inline argument that was quoted. `resume` belongs to the connection and must be
+/// handed in unchanged, with the same bytes and more behind them, as long as the answer is
+/// [`Parsed::Incomplete`].
 #[inline]
 pub fn parse<'a>(
     buf: &'a [u8],
@@ -76,7 +83,10 @@ enum Length {
     Is(i64, usize),
     Short,
     TooLong,
+    /// Not a number.
     Invalid,
+    /// A CR without its LF.
+    Torn,
 }
 
 #[inline]
@@ -89,6 +99,7 @@ fn array<'a>(buf: &'a [u8], limits: &ParseLimits, resume: &mut Resume, args: &mu
         Length::Short => return Parsed::Incomplete { need: 0 },
         Length::TooLong => return fatal("too big mbulk count string"),
         Length::Invalid => return fatal("invalid multibulk length"),
+        Length::Torn => return fatal(TORN),
     };
     if count > max_args(limits) {
         return if count > limits.max_args {
@@ -151,6 +162,7 @@ fn walk<'a>(
                 Length::Short => return Walk::Short(Resume { next: at, left, need: buf.len() + 1 }),
                 Length::TooLong => return Walk::Bad(fatal("too big bulk count string")),
                 Length::Invalid => return Walk::Bad(fatal("invalid bulk length")),
+                Length::Torn => return Walk::Bad(fatal(TORN)),
             },
             Some(&other) => return Walk::Bad(not_a_bulk(other)),
             None => return Walk::Short(Resume { next: at, left, need: buf.len() + 1 }),
@@ -163,7 +175,11 @@ fn walk<'a>(
         if buf.len() < end {
             return Walk::Short(Resume { next: at, left, need: end });
         }
-        found(&buf[start..start + len]);
+        let (arg, line_end) = buf[start..end].split_at(len);
+        if line_end != b"\r\n" {
+            return Walk::Bad(fatal(TORN));
+        }
+        found(arg);
         at = end;
         left -= 1;
     }
@@ -197,13 +213,15 @@ fn max_bulk(limits: &ParseLimits) -> usize {
     if limits.authenticated { limits.max_bulk } else { limits.max_bulk.min(UNAUTHENTICATED_MAX_BULK) }
 }
 
-/// Reads the length line at `at`, whose first byte the caller knows. One and two digits, which most have, are read here.
+/// Reads the length line at `at`, whose first byte the caller knows. One and two digits, which most have, are
+/// read here.
 #[inline]
 fn length(buf: &[u8], at: usize, max_line: usize) -> Length {
-    // Within a whole request at least 5 bytes follow a header's first: its digit, CRLF, and the next header or an argument's CRLF.
+    // Within a whole request at least 5 bytes follow a header's first: its digit, CRLF, and the next header
+    // or an argument's CRLF.
     match buf.get(at + 1..at + 5) {
-        Some(&[one @ b'0'..=b'9', b'\r', ..]) => Length::Is(i64::from(one - b'0'), at + 4),
-        Some(&[ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', _]) => {
+        Some(&[one @ b'0'..=b'9', b'\r', b'\n', _]) => Length::Is(i64::from(one - b'0'), at + 4),
+        Some(&[ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n']) => {
             Length::Is(i64::from(ten - b'0') * 10 + i64::from(one - b'0'), at + 5)
         }
         _ => long_length(buf, at, max_line),
@@ -214,7 +232,7 @@ fn length(buf: &[u8], at: usize, max_line: usize) -> Length {
 fn long_length(buf: &[u8], at: usize, max_line: usize) -> Length {
     let line = &buf[at + 1..];
     let digits = line.iter().take(MAX_DIGITS).take_while(|byte| byte.is_ascii_digit()).count();
-    if digits > 0 && line[0] != b'0' && line.get(digits) == Some(&b'\r') && line.len() > digits + 1 {
+    if digits > 0 && line[0] != b'0' && line[digits..].starts_with(b"\r\n") {
         let value = line[..digits].iter().fold(0, |value, byte| value * 10 + i64::from(byte - b'0'));
         return Length::Is(value, at + digits + 3);
     }
@@ -232,6 +250,7 @@ fn odd_length(line: &[u8], at: usize, max_line: usize) -> Length {
         return Length::Short;
     }
     match integer(&window[..end]) {
+        _ if line[end + 1] != b'\n' => Length::Torn,
         Some(value) => Length::Is(value, at + 1 + end + 2),
         None => Length::Invalid,
     }

@@ -5,6 +5,7 @@
 
 mod beds;
 mod cases;
+mod injected;
 mod real;
 mod seeds;
 mod sending;
@@ -45,6 +46,7 @@ for_every_driver!(
     cases::half_closed_peer_still_gets_its_reply,
     cases::reset_is_reported,
     sending::close_after_sends_delivers_the_last_bytes,
+    sending::close_after_sends_of_many_pieces_or_none,
     sending::close_now_cancels_a_send,
     cases::thousands_of_connections,
     cases::stale_ids_touch_nobody,

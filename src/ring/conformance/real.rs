@@ -20,19 +20,24 @@ use std::time::{Duration, Instant};
 /// Set in a child, which then plays the test's other half.
 const CHILD: &str = "KV_RING_TEST_CHILD";
 
-fn is_child() -> bool {
+pub fn is_child() -> bool {
     std::env::var_os(CHILD).is_some()
 }
 
-/// This binary once more, running only `test`.
-fn spawn_child(test: &str) -> Child {
-    let name = format!("ring::conformance::real::{test}");
-    Command::new(std::env::current_exe().unwrap())
+/// This binary once more, running only `test` of this suite, under another program.
+pub fn spawn(mut under: Command, test: &str) -> Child {
+    let name = format!("ring::conformance::{test}");
+    under
+        .arg(std::env::current_exe().unwrap())
         .args([&name, "--exact", "--nocapture", "--test-threads", "1"])
         .env(CHILD, "1")
         .stdout(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+fn spawn_child(test: &str) -> Child {
+    spawn(Command::new("env"), &format!("real::{test}"))
 }
 
 fn wait_for(mut child: Child) {
@@ -240,6 +245,29 @@ fn rings_can_be_made_again_and_again() {
             server.until(bed.parts(), |server, _| server.peers.len() == 1);
         });
     }
+}
+
+/// No operation is handed to a kernel thread: not a send that must wait, not a close, not an accept.
+#[test]
+fn nothing_runs_on_kernel_worker_threads() {
+    UringBed::each(options(), |mut bed| {
+        let mut server = Server::new(echo);
+        let mut clients: Vec<_> = (0..20).map(|_| bed.connect()).collect();
+        clients.iter_mut().for_each(|client| client.read_slowly());
+        server.until(bed.parts(), |server, _| server.peers.len() == 20);
+        let conns = server.accepted.clone();
+        for conn in &conns {
+            server.peers.get_mut(conn).unwrap().outbox = pattern(1, 8 << 20);
+        }
+        (0..5).for_each(|_| server.turn(bed.parts(), Duration::from_millis(2)));
+        assert!(bed.parts().stats().short_sends > 0, "sends must be waiting");
+        conns.iter().for_each(|conn| server.close(bed.parts(), *conn, false));
+        server.until(bed.parts(), |server, _| server.closed.len() == 20);
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = threads.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        let workers: Vec<String> = names.filter(|name| name.starts_with("iou-wrk")).collect();
+        assert!(workers.is_empty(), "{workers:?}");
+    });
 }
 
 /// A nearly idle worker with the busy poll on still sleeps, and answers.

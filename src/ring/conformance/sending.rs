@@ -62,6 +62,29 @@ pub fn close_after_sends_delivers_the_last_bytes<B: Bed>() {
     }
 }
 
+/// As above with more pieces than one message takes, and with nothing to send at all.
+pub fn close_after_sends_of_many_pieces_or_none<B: Bed>() {
+    for count in [0, 3_000] {
+        B::each(options(), |mut bed| {
+            let mut server = Server::new(keep);
+            let mut client = bed.connect();
+            server.until(bed.parts(), |server, _| !server.peers.is_empty());
+            let (conn, peer) = server.only();
+            let reply = Bytes::from(pattern(8, count * 3));
+            peer.pins.extend((0..count).map(|at| reply.slice(at * 3..at * 3 + 3)));
+            server.close(bed.parts(), conn, true);
+            let mut got = Vec::new();
+            server.until(bed.parts(), |_, _| {
+                got.extend(client.read(1 << 20));
+                client.end().is_some()
+            });
+            assert_eq!(client.end(), Some(End::Eof));
+            assert!(got == reply, "{} of {} bytes, or wrong ones", got.len(), reply.len());
+            server.until(bed.parts(), |server, _| server.closed.contains(&conn));
+        });
+    }
+}
+
 /// `close` at once does not wait for a reader that never reads; the pieces are given up, and no `Sent` follows.
 pub fn close_now_cancels_a_send<B: Bed>() {
     for patient_first in [false, true] {

@@ -49,7 +49,12 @@ impl Uring {
                     unsafe { self.kernel.push(&entry.flags(flags).user_data(token))? };
                 }
                 Closing::Requested { after_sends: true } if conn.owned.is_none() => {
-                    let (entry, _) = self.headers.entry(outgoing, send, fd);
+                    let (entry, whole) = self.headers.entry(outgoing, send, fd);
+                    if !whole {
+                        // Success would run the close before the rest.
+                        self.adopt_rest(send.conn, outgoing.rest(send, 0));
+                        continue;
+                    }
                     self.queue_last_send(send, entry.user_data(token))?;
                 }
                 _ => continue,

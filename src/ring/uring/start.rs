@@ -206,3 +206,37 @@ pub fn release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")
         .map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned())
 }
+
+/// A defect of this kernel's version that the operator should know of, with its mend.
+pub fn known_defect() -> Option<String> {
+    let release = release();
+    hangs_tasks(&release).then(|| {
+        format!("kernel {release} can hang io_uring tasks; update it (6.1.119 or later in the 6.1 series, 6.6.64 or later)")
+    })
+}
+
+/// 6.1.112 to 6.1.118 and 6.6.57 to 6.6.63 (amazon-linux-2023#840, bottlerocket#4308, nixpkgs#353709).
+fn hangs_tasks(release: &str) -> bool {
+    let mut numbers =
+        release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    match (numbers.next(), numbers.next(), numbers.next()) {
+        (Some(6), Some(1), Some(patch)) => (112..119).contains(&patch),
+        (Some(6), Some(6), Some(patch)) => (57..64).contains(&patch),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::hangs_tasks;
+
+    #[test]
+    fn only_the_known_bad_kernels_are_warned_of() {
+        for bad in ["6.1.112", "6.1.115-126.197.amzn2023.x86_64", "6.6.57"] {
+            assert!(hangs_tasks(bad), "{bad}");
+        }
+        for good in ["6.1.111", "6.1.119-generic", "6.6.70", "6.18.44", "6.1", "unknown", ""] {
+            assert!(!hangs_tasks(good), "{good}");
+        }
+    }
+}

@@ -4,6 +4,7 @@ mod connection;
 mod fake_host;
 mod keyspace;
 mod several_keys;
+mod together;
 mod walking;
 
 use crate::command::testing::Client;

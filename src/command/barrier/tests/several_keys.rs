@@ -38,6 +38,17 @@ fn large_values_are_pinned_and_come_back_whole() {
 }
 
 #[test]
+fn a_key_named_again_and_again_is_pinned_in_the_end() {
+    let mut client = super::client();
+    let value = vec![b'x'; 2000];
+    client.run_args(&[b"MSET", b"a", &value, b"b", b"1"]);
+    let mut args = vec![&b"MGET"[..]];
+    args.resize(3001, b"a");
+    let reply = client.run_args(&args);
+    assert_eq!(reply.len(), "*3000\r\n".len() + 3000 * ("$2000\r\n\r\n".len() + 2000));
+}
+
+#[test]
 fn writing() {
     let mut client = super::client();
     play(
@@ -82,7 +93,7 @@ fn msetex() {
             ("MSETEX 1 a 1 KEEPTTL EX 1", "-ERR syntax error"),
             ("MSETEX 1 a 1 EX 10 PX 20", "-ERR syntax error"),
             ("MSETEX 1 a 1 EX 5 EX 6 XX XX", ":1"),
-        ("MSETEX 1 a 1 NX", ":0"),
+            ("MSETEX 1 a 1 NX", ":0"),
             ("MSETEX 2 a 1 q 1 XX", ":0"),
             ("EXISTS q z", ":0"),
             ("MSETEX 2 q 1 r 2 nx ex 10", ":1"),
@@ -219,8 +230,8 @@ fn longest_common_subsequence() {
         client.run("LCS a b LEN"),
         "-ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len"
     );
-    client.run_args(&[b"MSET", b"a", &long[..10_000], b"b", &long[..9_999]]);
-    assert_eq!(client.run("LCS a b LEN"), ":9999");
+    client.run_args(&[b"MSET", b"a", &long[..5_000], b"b", &long[..4_999]]);
+    assert_eq!(client.run("LCS a b LEN"), ":4999");
 }
 
 #[test]
@@ -231,5 +242,10 @@ fn a_value_that_is_too_large_writes_nothing() {
         let reply = client.run_args(&[b"MSET", b"a", b"1", b"huge", &huge]);
         assert_eq!(reply, b"-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n");
         assert_eq!(client.run("EXISTS a huge"), ":0");
+        client.run("MSET a 1 b 2");
+        let long = vec![b'k'; 70_000];
+        let reply = client.run_args(&[b"MSET", b"a", b"3", &long, b"4"]);
+        assert!(reply.starts_with(b"-ERR key is longer than"));
+        assert_eq!(client.run("MGET a b"), "*2 $1 1 $1 2");
     }
 }

@@ -102,3 +102,34 @@ proptest! {
         prop_assert!(missed.is_empty(), "missed {:?}", missed);
     }
 }
+
+#[test]
+fn cursors_are_small_numbers() {
+    let mut client = super::client();
+    for n in 0..2000 {
+        client.run(&format!("MSET key:{n} 1 key:{n} 1"));
+    }
+    let (mut cursor, mut largest) = ("0".to_owned(), 0);
+    loop {
+        let (next, _) = scan(&mut client, &cursor, 10);
+        if next == "0" {
+            break;
+        }
+        largest = largest.max(next.parse::<u64>().unwrap());
+        cursor = next;
+    }
+    // A few hundred buckets in four partitions.
+    assert!((100..1 << 16).contains(&largest), "{largest}");
+}
+
+#[test]
+fn keys_refuses_an_answer_that_would_fill_the_memory() {
+    let mut client = super::client();
+    let key = "k".repeat(60_000);
+    // The limit is 256 MiB, and an answer may collect a sixty-fourth of it.
+    for n in 0..80 {
+        client.run(&format!("MSET {key}{n} 1 {key}{n} 1"));
+    }
+    assert_eq!(client.run("KEYS k*"), "-ERR too many keys match for one reply, please use SCAN");
+    assert!(client.run("KEYS *k7").starts_with("*1 $60001 kkk"));
+}

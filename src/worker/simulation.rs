@@ -1,0 +1,257 @@
+//! The whole worker over the simulated driver: the same loop, a network that misbehaves by a seed, and clients that know what
+//! every reply must be, to the byte. A failure names its seed; `KV_SIM_SEED=n` plays that one alone.
+
+use super::{Clock, Worker};
+use crate::ring::sim::{Faults, Sim, SimClient, SimNet};
+use crate::ring::{Driver, DriverOptions};
+use crate::server::{Message, Shared, testing};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Virtual time, far from zero as real time is.
+struct SimClock(SimNet);
+
+impl Clock for SimClock {
+    fn now_ms(&self) -> u64 {
+        1_700_000_000_000 + u64::try_from(self.0.now().as_millis()).expect("tests are short")
+    }
+}
+
+/// xorshift64*, as good as a test needs.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 33) as usize % bound
+    }
+}
+
+/// A client with a script: what it sends, what it must receive.
+struct Scripted {
+    client: SimClient,
+    requests: Vec<u8>,
+    written: usize,
+    expected: Vec<u8>,
+    received: Vec<u8>,
+    broken: bool,
+}
+
+fn request(args: &[&[u8]]) -> Vec<u8> {
+    let mut out = format!("*{}\r\n", args.len()).into_bytes();
+    for arg in args {
+        out.extend(format!("${}\r\n", arg.len()).bytes());
+        out.extend(*arg);
+        out.extend(b"\r\n");
+    }
+    out
+}
+
+fn bulk(value: Option<&Vec<u8>>) -> Vec<u8> {
+    match value {
+        None => b"$-1\r\n".to_vec(),
+        Some(value) => [format!("${}\r\n", value.len()).as_bytes(), value, b"\r\n"].concat(),
+    }
+}
+
+/// A random script over keys that only this client uses, with its replies by a hash map.
+fn script(random: &mut Random, client: usize, commands: usize) -> (Vec<u8>, Vec<u8>) {
+    let (mut requests, mut replies) = (Vec::new(), Vec::new());
+    let mut model: HashMap<Vec<u8>, Vec<u8>> = HashMap::new();
+    for _ in 0..commands {
+        let key = format!("{client}:{}", random.below(6)).into_bytes();
+        match random.below(8) {
+            0 | 1 => {
+                let len = [3, 60, 700, 17_000, 40_000][random.below(5)];
+                let value = vec![b'a' + random.below(26) as u8; len];
+                requests.extend(request(&[b"SET", &key, &value]));
+                replies.extend(b"+OK\r\n");
+                model.insert(key, value);
+            }
+            2..=4 => {
+                requests.extend(request(&[b"GET", &key]));
+                replies.extend(bulk(model.get(&key)));
+            }
+            5 => {
+                let other = format!("{client}:{}", random.below(6)).into_bytes();
+                requests.extend(request(&[b"MGET", &key, &other]));
+                replies.extend(b"*2\r\n");
+                replies.extend(bulk(model.get(&key)));
+                replies.extend(bulk(model.get(&other)));
+            }
+            6 => {
+                requests.extend(request(&[b"DEL", &key]));
+                replies.extend(format!(":{}\r\n", usize::from(model.remove(&key).is_some())).bytes());
+            }
+            _ => {
+                requests.extend(request(&[b"PING"]));
+                replies.extend(b"+PONG\r\n");
+            }
+        }
+    }
+    (requests, replies)
+}
+
+impl Scripted {
+    /// Writes and reads a little; returns whether everything has been written and answered.
+    fn step(&mut self, random: &mut Random) -> bool {
+        if self.written < self.requests.len() && !self.broken {
+            let end = (self.written + 1 + random.below(30_000)).min(self.requests.len());
+            match self.client.write(&self.requests[self.written..end]) {
+                Ok(taken) => self.written += taken,
+                Err(_) => self.broken = true,
+            }
+        }
+        self.received.extend(self.client.read(random.below(60_000)));
+        self.broken |= self.client.end().is_some();
+        self.broken || self.received.len() == self.expected.len()
+    }
+}
+
+fn worker(faults: Faults, seed: u64, flags: &str) -> (Worker<Sim, SimClock>, SimNet, Arc<Shared>) {
+    let shared = Arc::new(testing::shared(flags));
+    let options = DriverOptions { recv_buffers: 8, recv_buffer_size: 2048, ..DriverOptions::default() };
+    let (mut sim, net) = Sim::new(&options, faults, seed);
+    sim.listen(net.listening_socket().unwrap(), 0).unwrap();
+    shared.worker_ready(0, sim.name(), sim.waker());
+    (Worker::new(sim, SimClock(net.clone()), 0, shared.clone()), net, shared)
+}
+
+const FLAGS: &str = "--threads 1 --max-memory 64mb --output-watermark 65536";
+
+/// Plays one seed and returns the clients as they ended.
+fn play(seed: u64, faults: Faults) -> Vec<Scripted> {
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
+    let (mut worker, net, shared) = worker(faults, seed, FLAGS);
+    let mut clients = Vec::new();
+    for number in 0..1 + random.below(5) {
+        let mut client = net.connect(0).unwrap();
+        if random.below(2) == 0 {
+            client.set_window(1 + random.below(5_000));
+        }
+        let commands = 1 + random.below(60);
+        let (requests, expected) = script(&mut random, number, commands);
+        let (written, received) = (0, Vec::new());
+        clients.push(Scripted { client, requests, written, expected, received, broken: false });
+    }
+    for turn in 0.. {
+        assert!(turn < 200_000, "seed {seed}: the clients wait for ever");
+        worker.turn(Some(Duration::from_millis(1))).unwrap();
+        let done = clients.iter_mut().map(|client| client.step(&mut random)).filter(|done| *done).count();
+        if done == clients.len() {
+            break;
+        }
+    }
+    // What is left of the connections ends with the drain, and so does what they held.
+    shared.send(0, Message::Drain);
+    for turn in 0.. {
+        assert!(turn < 10_000, "seed {seed}: the drain does not end");
+        if worker.drained() {
+            break;
+        }
+        worker.turn(Some(Duration::from_millis(10))).unwrap();
+    }
+    assert_eq!(worker.memory, 0, "seed {seed}: closed connections still count");
+    assert_eq!(shared.clients.count(), 0, "seed {seed}: closed connections are still registered");
+    clients
+}
+
+fn seeds(count: u64) -> Vec<u64> {
+    match std::env::var("KV_SIM_SEED") {
+        Ok(seed) => vec![seed.parse().expect("KV_SIM_SEED is a number")],
+        Err(_) => (1..=count).collect(),
+    }
+}
+
+#[test]
+fn every_reply_is_whole_and_in_order_on_a_rough_network() {
+    for seed in seeds(150) {
+        for (number, client) in play(seed, Faults::ROUGH).iter().enumerate() {
+            assert!(!client.broken, "seed {seed}: client {number} was cut");
+            assert!(client.received == client.expected, "seed {seed}: client {number} got other bytes");
+        }
+    }
+}
+
+#[test]
+fn a_cut_connection_got_the_beginning_of_its_replies_and_harms_no_other() {
+    for seed in seeds(150) {
+        for (number, client) in play(seed, Faults::HOSTILE).iter().enumerate() {
+            assert!(
+                client.expected.starts_with(&client.received),
+                "seed {seed}: client {number} got other bytes"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_client_that_never_reads_is_paused_and_costs_little() {
+    let (mut worker, net, _shared) = worker(Faults::NONE, 1, FLAGS);
+    let mut client = net.connect(0).unwrap();
+    client.set_window(1_000);
+    let set = request(&[b"SET", b"big", &vec![b'x'; 10_000]]);
+    let gets = request(&[b"GET", b"big"]).repeat(2_000);
+    let (script, mut written) = ([set, gets].concat(), 0);
+    for _ in 0..2_000 {
+        written += client.write(&script[written..]).unwrap();
+        worker.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    assert_eq!(worker.stats.paused_slow_reader, 1);
+    // One turn's share of replies may pass the watermark; the other 18 MB must not be made before they are read.
+    assert!(worker.memory < 3 << 20, "{} bytes are held for one slow reader", worker.memory);
+    let mut received = client.read(usize::MAX);
+    while received.len() < 5 + 2_000 * 10_010 {
+        worker.turn(Some(Duration::from_millis(1))).unwrap();
+        written += client.write(&script[written..]).unwrap();
+        received.extend(client.read(usize::MAX));
+    }
+    assert_eq!(written, script.len());
+    assert!(worker.memory < 64 << 10, "what was held is given back");
+}
+
+#[test]
+fn a_half_closed_client_gets_all_replies_then_the_end() {
+    for seed in seeds(20) {
+        let (mut worker, net, _shared) = worker(Faults::ROUGH, seed, FLAGS);
+        let mut client = net.connect(0).unwrap();
+        client.set_window(3_000);
+        let script = [request(&[b"SET", b"k", &vec![b'v'; 20_000]]), request(&[b"GET", b"k"]).repeat(9)].concat();
+        let (mut written, mut received) = (0, 0);
+        for turn in 0.. {
+            assert!(turn < 50_000, "seed {seed}: the end never comes");
+            if written < script.len() {
+                written += client.write(&script[written..]).unwrap();
+                if written == script.len() {
+                    client.half_close();
+                }
+            }
+            worker.turn(Some(Duration::from_millis(1))).unwrap();
+            received += client.read(usize::MAX).len();
+            if client.end().is_some() {
+                break;
+            }
+        }
+        assert_eq!(received, 5 + 9 * 20_010, "seed {seed}");
+        assert!(worker.conns.is_empty());
+    }
+}
+
+#[test]
+fn idle_connections_are_closed_and_busy_ones_are_not() {
+    let (mut worker, net, shared) = worker(Faults::NONE, 1, "--threads 1 --max-memory 64mb --timeout 10");
+    let (mut idle, mut busy) = (net.connect(0).unwrap(), net.connect(0).unwrap());
+    for _ in 0..30 {
+        busy.write(b"PING\r\n").unwrap();
+        for _ in 0..5 {
+            worker.turn(Some(Duration::from_millis(1))).unwrap();
+        }
+        net.advance(Duration::from_secs(1));
+    }
+    assert!(idle.end().is_some());
+    assert_eq!(busy.read(usize::MAX).len(), 30 * b"+PONG\r\n".len());
+    assert_eq!((shared.clients.count(), worker.stats.closed_idle), (1, 1));
+}
