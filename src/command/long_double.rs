@@ -97,7 +97,7 @@ impl std::fmt::Display for LongDouble {
         if self.exponent >= 0 {
             let mut number = Big::from(self.mantissa);
             number.shift_left(self.exponent.unsigned_abs());
-            return write!(f, "{}{}", if self.negative { "-" } else { "" }, number.to_decimal());
+            return write!(f, "{}{}", if self.negative { "-" } else { "" }, number.into_decimal());
         }
         // At most 64 + 57 bits.
         let unit = 10_u128.pow(DECIMALS);
@@ -128,15 +128,22 @@ fn parse_exponent(text: &[u8]) -> Option<i64> {
 fn from_decimal(digits: impl Iterator<Item = u8>, exponent: i64) -> Option<LongDouble> {
     let mut number = Big::default();
     let mut significant = 0_i64;
+    // Nine digits at a time fit into a word.
+    let (mut group, mut unit) = (0, 1);
     for digit in digits {
-        number.multiply_add(10, u32::from(digit));
+        (group, unit) = (group * 10 + u32::from(digit), unit * 10);
+        if unit == 1_000_000_000 {
+            number.multiply_add(unit, group);
+            (group, unit) = (0, 1);
+        }
         significant += i64::from(significant > 0 || digit > 0);
     }
+    number.multiply_add(unit, group);
     if significant == 0 {
         return Some(LongDouble::ZERO);
     }
     let magnitude = significant + exponent;
-    if magnitude > MAX_DECIMAL_EXPONENT + 1 || magnitude < MIN_DECIMAL_EXPONENT {
+    if !(MIN_DECIMAL_EXPONENT..=MAX_DECIMAL_EXPONENT + 1).contains(&magnitude) {
         return None;
     }
     let tens = exponent.unsigned_abs();
@@ -252,7 +259,7 @@ impl Big {
         (top, below * 32, self.0[..below].iter().any(|word| *word != 0))
     }
 
-    fn to_decimal(mut self) -> String {
+    fn into_decimal(mut self) -> String {
         let mut groups = Vec::new();
         while !self.0.is_empty() {
             groups.push(self.divide(1_000_000_000));

@@ -21,7 +21,7 @@ mod ops;
 mod plan;
 pub mod table;
 #[cfg(test)]
-pub mod testing;
+pub(crate) mod testing;
 
 pub use execute::execute;
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};

@@ -84,10 +84,10 @@ fn comparison<'a>(option: &[u8], operand: &'a [u8]) -> Result<Condition<'a>, Err
         _ if option.eq_ignore_ascii_case(b"ifdne") => Condition::DigestDiffers(operand),
         _ => return Err(SYNTAX.into()),
     };
-    if let Condition::DigestEquals(_) | Condition::DigestDiffers(_) = condition {
-        if operand.len() != 16 {
-            return Err("ERR must be exactly 16 hexadecimal characters".into());
-        }
+    if let Condition::DigestEquals(_) | Condition::DigestDiffers(_) = condition
+        && operand.len() != 16
+    {
+        return Err("ERR must be exactly 16 hexadecimal characters".into());
     }
     Ok(condition)
 }
