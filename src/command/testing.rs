@@ -30,6 +30,12 @@ impl Client {
     }
 }
 
+impl Default for Client {
+    fn default() -> Client {
+        Client::new()
+    }
+}
+
 impl<H: Host> Client<H> {
     pub fn with_host(host: H) -> Client<H> {
         Client::with(host, Eviction::Lru, 512 << 20)
