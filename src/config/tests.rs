@@ -112,7 +112,7 @@ fn max_clients_follows_the_descriptors() {
             && c.notes[0].contains("1024")
             && c.notes[0].contains("ulimit -n")
     );
-    assert!(c.fit_descriptors(50).unwrap_err().to_string().contains("ulimit -n 65536"));
+    assert!(c.fit_descriptors(20).unwrap_err().to_string().contains("ulimit -n 65536"));
 }
 
 #[test]
