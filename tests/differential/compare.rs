@@ -16,7 +16,7 @@ pub fn agree(check: Check, ours: &Reply, theirs: &Reply, passed: Duration) -> bo
         return true;
     }
     if let (Value::Error(ours), Value::Error(theirs)) = (our_value, their_value) {
-        return quoted(ours) == quoted(theirs);
+        return same_error(ours, theirs);
     }
     let ms = i64::try_from(passed.as_millis()).expect("a script does not run for ages");
     match check {
@@ -30,10 +30,13 @@ pub fn agree(check: Check, ours: &Reply, theirs: &Reply, passed: Duration) -> bo
     }
 }
 
-/// An error's text as far as a C string goes: where Valkey quotes a binary argument, it ends at the argument's first zero.
-/// Bytes that are no UTF-8 have been replaced already when the reply was parsed.
-fn quoted(text: &str) -> &str {
-    text.split('\0').next().unwrap_or_default().trim_end()
+/// Whether two errors say the same. Where they quote a binary argument, Valkey's is a C string and ends at the argument's first
+/// zero: from there on nothing is compared. Bytes that are no UTF-8 have been replaced when the replies were parsed.
+fn same_error(ours: &str, theirs: &str) -> bool {
+    match ours.split_once('\0') {
+        Some((head, _)) => theirs.starts_with(head.trim_end()),
+        None => ours == theirs,
+    }
 }
 
 fn sorted(value: &Value) -> Option<Vec<&[u8]>> {
