@@ -49,9 +49,11 @@ fn three_times_the_limit_fits(setup: Setup) {
         assert_within(&server, limit, &format!("after values of {size} bytes"));
         let items = conn.run("DBSIZE").int();
         assert!(items > 0, "values of {size} bytes leave nothing behind");
-        // A cache that evicts far more than it must is no use: at least 40 % of the limit holds the last wave's values.
+        // A cache that evicts far more than it must is no use: at least 40 % of the limit holds the last wave's values. Of
+        // values that are a large part of a partition, the last one that does not fit wastes more.
         let held = items as u64 * (size as u64 + 40);
-        assert!(held * 10 >= limit * 4, "{items} values of {size} bytes are held in {limit}");
+        let percent = if size < 100_000 { 40 } else { 30 };
+        assert!(held * 100 >= limit * percent, "{items} values of {size} bytes are held in {limit}");
     }
     // The latest write is there.
     conn.run("SET latest v");
@@ -134,7 +136,8 @@ fn three_windows_show_the_same_figures(setup: Setup) {
     let mut conn = server.connect();
     for i in 0..100 {
         conn.run(&format!("SET k{i} v"));
-        conn.run(&format!("GET k{}", i * 2));
+        // Every other read misses.
+        conn.run(&format!("GET {}{i}", if i % 2 == 0 { "k" } else { "none" }));
     }
     let info = |conn: &mut Conn, field: &str| {
         let text = conn.run("INFO").text();

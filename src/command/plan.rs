@@ -16,6 +16,7 @@ use crate::store::{Store, WriteError};
 
 pub const SYNTAX: &str = "ERR syntax error";
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+pub const NOT_AN_INT32: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
 pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
 const KEY_TOO_LONG: &str = "ERR key is longer than 65535 bytes, or than a quarter of a segment";
 pub const TOO_LARGE: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";

@@ -297,8 +297,8 @@ impl Generator {
     fn encoding(&mut self) -> Step {
         // A long key makes Valkey store even a short value apart from it.
         let (key, value) = (self.short_key(), self.value());
-        // Between 20 and 100 bytes Valkey's choice of embstr or raw depends on its allocator's size classes and the key.
-        let value = if (20..100).contains(&value.len()) { b"short".to_vec() } else { value };
+        // Between 20 and 200 bytes Valkey's choice of embstr or raw depends on its allocator's size classes and the key.
+        let value = if (20..200).contains(&value.len()) { b"short".to_vec() } else { value };
         let words = |args: &[&[u8]]| Command::new(args.iter().map(|a| a.to_vec()).collect(), Check::Exact);
         let commands = vec![words(&[b"SET", &key, &value]), words(&[b"OBJECT", b"ENCODING", &key])];
         Step::Burst { commands, cut: 0 }

@@ -5,7 +5,7 @@ use io_uring::{cqueue, squeue};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -128,14 +128,14 @@ impl Server {
         Server { child, log, _directory: directory, port, admin_port }
     }
 
-    /// Waits until the port accepts a connection. Connects rather than asks, so that it also serves refusing servers.
+    /// Waits until the server answers. Any answer will do: one that wants a password refuses PING, and is up.
     fn ready(mut self) -> Server {
         let address = self.address();
         let pid = self.pid();
         let mut died = None;
         wait_until(&format!("the server {pid} to listen on {address}"), || {
             died = self.child.try_wait().expect("our own child");
-            died.is_some() || std::net::TcpStream::connect(address).is_ok()
+            died.is_some() || answers(address)
         });
         assert!(died.is_none(), "the server ended at its start with {died:?}:\n{}", self.log());
         self
@@ -196,6 +196,14 @@ impl Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Whether somebody answers a PING at this address.
+fn answers(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok_and(|stream| {
+        let mut conn = Conn::over(stream);
+        conn.try_send(b"PING\r\n").is_ok() && conn.try_read().is_ok()
+    })
 }
 
 impl Drop for Server {

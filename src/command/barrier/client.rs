@@ -88,16 +88,17 @@ pub fn client_setname(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_
 pub fn client_setinfo(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     reply(out, |out| {
         let option = args[2].to_ascii_uppercase();
-        let (field, what) = match &option[..] {
-            b"LIB-NAME" => (&mut ctx.session.lib_name, "LIB-NAME"),
-            b"LIB-VER" => (&mut ctx.session.lib_version, "LIB-VER"),
+        let field = match &option[..] {
+            b"LIB-NAME" => &mut ctx.session.lib_name,
+            b"LIB-VER" => &mut ctx.session.lib_version,
             _ => {
                 let option = String::from_utf8_lossy(args[2]);
                 return Err(format!("ERR Unrecognized option '{option}'").into());
             }
         };
         *field = plain_text(short(args[3])?).ok_or_else(|| {
-            ErrorText::from(format!("ERR {what} cannot contain spaces, newlines or special characters."))
+            let option = String::from_utf8_lossy(args[2]);
+            ErrorText::from(format!("ERR {option} cannot contain spaces, newlines or special characters."))
         })?;
         ctx.host.client_changed(ctx.session);
         out.ok();

@@ -2,7 +2,7 @@
 
 use super::locked::LockedSet;
 use super::{database, reply};
-use crate::command::plan::SYNTAX;
+use crate::command::plan::{NOT_AN_INT32, SYNTAX};
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, integer};
 use crate::proto::resp::Writer;
@@ -41,7 +41,9 @@ fn flush(args: &[&[u8]], db: Option<u8>, ctx: &mut Context<'_>, out: &mut Writer
 /// SELECT index.
 pub fn select(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     reply(out, |out| {
-        ctx.session.db = database(integer(args[1])?)?;
+        let number = integer(args[1])?;
+        i32::try_from(number).map_err(|_| NOT_AN_INT32)?;
+        ctx.session.db = database(number)?;
         ctx.host.client_changed(ctx.session);
         out.ok();
         Ok(())
@@ -51,8 +53,9 @@ pub fn select(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
 /// SWAPDB index index: what was in one database is in the other, for all clients at once.
 pub fn swapdb(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     reply(out, |out| {
-        let first = integer(args[1]).map_err(|_| ErrorText::Borrowed("ERR invalid first DB index"))?;
-        let second = integer(args[2]).map_err(|_| ErrorText::Borrowed("ERR invalid second DB index"))?;
+        let number = |arg| integer(arg).ok().filter(|n| i32::try_from(*n).is_ok());
+        let first = number(args[1]).ok_or(ErrorText::Borrowed("ERR invalid first DB index"))?;
+        let second = number(args[2]).ok_or(ErrorText::Borrowed("ERR invalid second DB index"))?;
         let (first, second) = (database(first)?, database(second)?);
         LockedSet::all(ctx.store).iter_mut().for_each(|partition| partition.swap_databases(first, second));
         out.ok();

@@ -105,7 +105,10 @@ pub fn command_getkeysandflags(args: &[&[u8]], _ctx: &mut Context<'_>, out: &mut
 fn keys_in<'a>(line: &[&'a [u8]]) -> Result<Vec<UsedKey<'a>>, ErrorText> {
     let row = table::lookup(line[0]).ok_or("ERR Invalid command specified")?;
     let spec = &COMMANDS[usize::from(row)];
-    let spec = line.get(1).and_then(|name| spec.subcommand(name)).unwrap_or(spec);
+    let spec = match line.get(1).filter(|_| !spec.subcommands().is_empty()) {
+        Some(name) => spec.subcommand(name).ok_or("ERR Invalid command specified")?,
+        None => spec,
+    };
     let keys = key_specs(spec);
     if keys.is_empty() {
         return Err("ERR The command has no key arguments".into());

@@ -74,7 +74,12 @@ fn popcount(bytes: &[u8]) -> u64 {
 
 pub fn bit_pos(place: &mut Place<'_, '_>, bit: bool, asked: &BitPosRange) -> Outcome {
     let Some(entry) = place.read() else { return Outcome::Int(if bit { -1 } else { 0 }) };
-    let bits = bits_of(asked.range, entry.value.len());
+    let len = entry.value.len();
+    let units = i64::try_from(if asked.range.bits { len.saturating_mul(8) } else { len }).unwrap_or(i64::MAX);
+    let start = asked.range.start;
+    // Unlike BITCOUNT's, a range that is reversed before it is resolved is not empty here, as in Redis: its start is resolved first.
+    let start = if start < 0 { start.saturating_add(units).max(0) } else { start };
+    let bits = bits_of(BitRange { start, ..asked.range }, len);
     let end = bits.end;
     let found = if bits.is_empty() { None } else { first_bit(entry.value, bits, bit) };
     Outcome::Int(match found {

@@ -4,8 +4,6 @@ use super::*;
 use crate::command::ops::ObjectField;
 use crate::store::DATABASES;
 
-const NOT_AN_INT32: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
-
 pub fn pong() -> Outcome {
     Outcome::Pong
 }
