@@ -105,6 +105,8 @@ pub const RUN_REQUESTS: usize = 512;
 /// One connection's share of a turn, in requests and in bytes of replies; the rest waits for the next turn (fairness).
 pub const TURN_REQUESTS: u32 = 8_192;
 pub const TURN_REPLY_BYTES: usize = 1 << 20;
+/// Reply bytes of all connections of a worker in one turn, about: the size that its output arena keeps.
+pub const TURN_OUTPUT_BYTES: usize = 4 << 20;
 
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;

@@ -14,22 +14,58 @@ pub struct Mark {
     pub pins: usize,
 }
 
+/// What a pinned value costs beside its bytes, which are the store's: its place in `pins` and what keeps it pinned.
+const PIN_COST: usize = 96;
+
+/// Most bytes of one turn: its offsets are 32-bit numbers.
+const MOST: usize = u32::MAX as usize;
+
 /// Replies in the order in which they leave. `pins` are inserted at their position in `bytes`, in ascending order.
-#[derive(Debug, Default)]
+///
+/// What is put beyond the limit is dropped and remembered as an overflow: who sets a limit looks for that and takes the whole reply back.
+#[derive(Debug)]
 pub struct ReplyBuf {
     pub bytes: Vec<u8>,
     pub pins: Vec<(usize, Bytes)>,
+    limit: usize,
+    overflowed: bool,
+}
+
+impl Default for ReplyBuf {
+    fn default() -> ReplyBuf {
+        ReplyBuf { bytes: Vec::new(), pins: Vec::new(), limit: MOST, overflowed: false }
+    }
 }
 
 impl ReplyBuf {
     #[inline]
     pub fn put(&mut self, bytes: &[u8]) {
+        if self.bytes.len() + bytes.len() > self.limit {
+            self.overflowed = true;
+            return;
+        }
         self.bytes.extend_from_slice(bytes);
     }
 
     /// Inserts a pinned value here.
     pub fn put_pinned(&mut self, value: Bytes) {
+        if self.bytes.len() + self.pins.len() * PIN_COST > self.limit {
+            self.overflowed = true;
+            return;
+        }
         self.pins.push((self.bytes.len(), value));
+    }
+
+    /// Allows `more` bytes of our own memory beyond what is there.
+    pub fn limit(&mut self, more: usize) {
+        let used = self.bytes.len() + self.pins.len() * PIN_COST;
+        self.limit = used.saturating_add(more).min(MOST);
+    }
+
+    /// Ends the limit; returns whether anything was dropped because of it.
+    pub fn unlimit(&mut self) -> bool {
+        self.limit = MOST;
+        std::mem::take(&mut self.overflowed)
     }
 
     pub fn clear(&mut self) {
@@ -51,10 +87,5 @@ impl ReplyBuf {
     /// Bytes put since the mark, pinned values included.
     pub fn len_since(&self, mark: Mark) -> usize {
         self.bytes.len() - mark.bytes + self.pins[mark.pins..].iter().map(|(_, pin)| pin.len()).sum::<usize>()
-    }
-
-    /// Bytes of everything in here, pinned values included.
-    pub fn total_len(&self) -> usize {
-        self.bytes.len() + self.pins.iter().map(|(_, pin)| pin.len()).sum::<usize>()
     }
 }

@@ -23,6 +23,7 @@ mod start;
 mod upkeep;
 
 use crate::conn::Inbox;
+use crate::limits::TURN_OUTPUT_BYTES;
 use crate::proto::ParseLimits;
 use crate::ring::{ConnId, Driver, Event, Outgoing};
 use crate::server::Shared;
@@ -41,9 +42,6 @@ pub use start::{Report, WorkerSetup, run};
 
 /// Growth of an inbox beyond this asks the store for room first. Bytes.
 const ROOM_STEP: usize = 256 << 10;
-
-/// The turn's own buffers give memory back above this. Bytes.
-const KEEP_OUTGOING: usize = 4 << 20;
 
 /// The clock of a worker: real time, or the virtual time of a simulation.
 pub trait Clock {
@@ -278,7 +276,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         self.outgoing.clear();
-        if self.outgoing.bytes.capacity() > KEEP_OUTGOING {
+        if self.outgoing.bytes.capacity() > 2 * TURN_OUTPUT_BYTES {
             self.outgoing.bytes = Vec::new();
         }
     }

@@ -103,10 +103,9 @@ fn for_each_stretch(output: &Output, replies: &ReplyBuf, mut each: impl FnMut(St
     }
 }
 
-/// Offsets in a turn's output fit 32 bits: a turn's share of replies is small, and a single reply larger than this is refused
-/// before it is built (`limits::MAX_REPLY`).
+/// Offsets in a turn's output fit 32 bits: `ReplyBuf` takes no more.
 fn to_u32(n: usize) -> u32 {
-    u32::try_from(n).expect("a turn's output is bounded by limits::MAX_REPLY")
+    u32::try_from(n).expect("ReplyBuf holds less than 4 GiB")
 }
 
 /// Moves what the kernel did not take of a send to its connection's outbox.

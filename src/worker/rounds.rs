@@ -9,7 +9,9 @@ use super::batch::Batcher;
 use super::connections::{Conn, Connections};
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Plan, PlanContext, Request};
 use crate::conn::{Inbox, ReplyMode};
-use crate::limits::{ROUND_REQUESTS, RUN_REQUESTS, TURN_REPLY_BYTES, TURN_REQUESTS};
+use crate::limits::{
+    GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS, TURN_OUTPUT_BYTES, TURN_REPLY_BYTES, TURN_REQUESTS,
+};
 use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, ReplyBuf, Scratch, detect, json, resp};
 use crate::ring::{ConnId, RecvRef};
 use crate::server::Shared;
@@ -83,6 +85,8 @@ pub struct Rounds {
     pub outputs: Vec<Output>,
     pub requests_done: u64,
     pub protocol_errors: u64,
+    /// Bytes of a reply lately: the largest average of a round, fading.
+    reply_bytes: usize,
 }
 
 /// A source's requests in one round.
@@ -131,6 +135,7 @@ impl Rounds {
             outputs: Vec::new(),
             requests_done: 0,
             protocol_errors: 0,
+            reply_bytes: 0,
         }
     }
 
@@ -144,10 +149,20 @@ impl Rounds {
         env: &TurnEnv<'_>,
     ) {
         while progress.iter().any(|p| p.state == SourceState::Active) {
-            self.round(conns, sources, slices, progress, env);
+            if self.replies.bytes.len() >= TURN_OUTPUT_BYTES {
+                for progress in progress.iter_mut().filter(|p| p.state == SourceState::Active) {
+                    progress.state = SourceState::Deferred;
+                }
+                return;
+            }
+            let before = self.replies.bytes.len();
+            let requests = self.round(conns, sources, slices, progress, env);
+            let average = (self.replies.bytes.len() - before) / requests.max(1);
+            self.reply_bytes = average.max(self.reply_bytes - self.reply_bytes / 8);
         }
     }
 
+    /// One round; returns how many requests it answered.
     fn round(
         &mut self,
         conns: &mut Connections,
@@ -155,7 +170,9 @@ impl Rounds {
         slices: &[&[u8]],
         progress: &mut [Progress],
         env: &TurnEnv<'_>,
-    ) {
+    ) -> usize {
+        // Fewer at a time when replies have been large: their sum is the turn's memory.
+        let most = (TURN_OUTPUT_BYTES / self.reply_bytes.max(1)).clamp(GROUP_REQUESTS, ROUND_REQUESTS);
         let mut bump = std::mem::take(&mut self.bump);
         let mut requests = recycle(std::mem::take(&mut self.requests));
         let mut args = recycle(std::mem::take(&mut self.args));
@@ -165,7 +182,7 @@ impl Rounds {
             if progress.state != SourceState::Active {
                 continue;
             }
-            if requests.len() >= ROUND_REQUESTS {
+            if requests.len() >= most {
                 break;
             }
             let Some(conn) = conns.get(sources[source].conn) else {
@@ -182,7 +199,7 @@ impl Rounds {
                 stats: &mut self.stats,
                 env,
             };
-            let end = parser.run(conn, slices[source], progress);
+            let end = parser.run(conn, slices[source], progress, most.min(RUN_REQUESTS));
             conn.client.note_commands(parser.last_name, progress.requests - done_before);
             runs.push(Run { source, requests: start..requests.len(), end });
         }
@@ -194,7 +211,8 @@ impl Rounds {
             &mut self.stats,
             env.now_ms,
         );
-        self.requests_done += requests.len() as u64;
+        let answered = requests.len();
+        self.requests_done += answered as u64;
 
         for run in &runs {
             if let Some(conn) = conns.get(sources[run.source].conn) {
@@ -209,6 +227,7 @@ impl Rounds {
         self.bump = bump;
         self.scratch.bytes.clear();
         self.scratch.pins.clear();
+        answered
     }
 
     /// Encodes a run's replies in its connection's order, then runs its barrier.
@@ -262,7 +281,13 @@ impl Rounds {
             stats: &mut self.stats,
             now_ms: env.now_ms,
         };
+        self.replies.limit(env.shared.config.output_cap);
         let flow = command::run(barrier, &mut context, &mut self.replies);
+        if self.replies.unlimit() {
+            self.replies.truncate(start);
+            self.replies.put(REPLY_TOO_LARGE);
+            self.stats.errors += 1;
+        }
         if conn.session.command_ends() {
             self.replies.truncate(start);
         }
@@ -277,6 +302,10 @@ fn encode(protocol: Option<Protocol>, request: &Request<'_>, scratch: &Scratch, 
     }
 }
 
+/// Instead of a reply that one client may not hold unread.
+const REPLY_TOO_LARGE: &[u8] =
+    b"-ERR the reply is larger than --output-cap allows, ask for fewer keys at a time\r\n";
+
 /// Turns one source's bytes into requests.
 struct Parser<'p, 'a> {
     requests: &'p mut Vec<Request<'a>>,
@@ -290,8 +319,8 @@ struct Parser<'p, 'a> {
 
 impl<'a> Parser<'_, 'a> {
     /// Parses until the bytes, the connection's share of the round or of the turn are used up, or a barrier is met.
-    fn run(&mut self, conn: &mut Conn, bytes: &'a [u8], progress: &mut Progress) -> RunEnd<'a> {
-        let full = self.requests.len() + RUN_REQUESTS;
+    fn run(&mut self, conn: &mut Conn, bytes: &'a [u8], progress: &mut Progress, most: usize) -> RunEnd<'a> {
+        let full = self.requests.len() + most;
         // AUTH is a barrier: what it changes holds from the next run on.
         let limits = ParseLimits { authenticated: conn.session.authenticated, ..*self.env.limits };
         while self.requests.len() < full {

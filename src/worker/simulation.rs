@@ -256,3 +256,23 @@ fn idle_connections_are_closed_and_busy_ones_are_not() {
     assert_eq!(busy.read(usize::MAX).len(), 30 * b"+PONG\r\n".len());
     assert_eq!((shared.clients.count(), worker.stats.closed_idle), (1, 1));
 }
+
+#[test]
+fn a_reply_beyond_the_cap_is_an_error_and_the_connection_goes_on() {
+    let flags =
+        "--threads 1 --max-memory 64mb --max-value-size 1mb --output-watermark 65536 --output-cap 2mb";
+    let (mut worker, net, _shared) = worker(Faults::NONE, 1, flags);
+    let mut client = net.connect(0).unwrap();
+    let mut mget: Vec<&[u8]> = vec![b"MGET"];
+    mget.extend(std::iter::repeat_n(&b"k"[..], 10_000));
+    let script = [request(&[b"SET", b"k", &[b'v'; 900]]), request(&mget), request(&[b"PING"])].concat();
+    let (mut written, mut received) = (0, Vec::new());
+    for _ in 0..1_000 {
+        written += client.write(&script[written..]).unwrap();
+        worker.turn(Some(Duration::from_millis(1))).unwrap();
+        received.extend(client.read(usize::MAX));
+    }
+    let received = String::from_utf8(received).unwrap();
+    assert!(received.starts_with("+OK\r\n-ERR the reply is larger"), "{received}");
+    assert!(received.ends_with("\r\n+PONG\r\n"), "{received}");
+}

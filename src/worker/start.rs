@@ -2,7 +2,7 @@
 
 use super::{SystemClock, Worker};
 use crate::config::IoEngine;
-use crate::ring::{Driver, DriverOptions, epoll::Epoll, uring::Uring};
+use crate::ring::{Driver, DriverOptions, epoll::Epoll, uring::Uring, uring::known_defect};
 use crate::server::Shared;
 use crate::sys;
 use std::io;
@@ -47,7 +47,11 @@ pub fn run(setup: WorkerSetup) -> io::Result<()> {
     let mut fallback = None;
     if config.engine != IoEngine::Epoll {
         match Uring::new(&options) {
-            Ok(driver) => return serve(driver, setup, None, warning),
+            Ok(driver) => {
+                // The same for all of them: one says it.
+                let defect = (setup.id == 0).then(known_defect).flatten();
+                return serve(driver, setup, None, warning.or(defect));
+            }
             Err(refused) if config.engine == IoEngine::IoUring => {
                 return give_up(&setup, refused.to_string(), warning);
             }

@@ -174,10 +174,14 @@ impl<'b> Writer<'b> {
     }
 
     fn line(&mut self, kind: u8, text: &str) {
-        let bytes = &mut self.out.bytes;
-        bytes.push(kind);
-        bytes.extend(text.bytes().map(|byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte }));
-        bytes.extend_from_slice(b"\r\n");
+        // A line break would end the reply early; few texts hold one.
+        let clean = |byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
+        self.out.put(&[kind]);
+        match text.bytes().any(|byte| byte < b' ') {
+            false => self.out.put(text.as_bytes()),
+            true => self.out.put(&text.bytes().map(clean).collect::<Vec<u8>>()),
+        }
+        self.out.put(b"\r\n");
     }
 }
 
@@ -290,6 +294,6 @@ mod tests {
         writer.bulk_pinned(Bytes::from_static(b"large"));
         assert_eq!(out.bytes, b":1\r\n$5\r\n\r\n");
         assert_eq!(out.pins, [(8, Bytes::from_static(b"large"))]);
-        assert_eq!(out.total_len(), 15);
+        assert_eq!(out.len_since(crate::proto::reply::Mark { bytes: 0, pins: 0 }), 15);
     }
 }
