@@ -315,6 +315,22 @@ fn the_limit_can_be_lowered_and_raised() {
     assert!(get(&store, &399_999u32.to_le_bytes(), 0).is_some());
 }
 
+/// Two workers keep four partitions each and look at them in turns, as long as there is work: few turns must do.
+#[test]
+fn a_lowered_limit_is_reached_without_waiting_for_each_other() {
+    let store = store_with(128 * MIB, 8, Eviction::Lru);
+    (0..400_000u32).for_each(|n| set_anyhow(&store, &store.key(0, &n.to_le_bytes()), &[3; 400]));
+    store.budget().set_limit(48 * MIB);
+    let mut ticks = 0;
+    while store.budget().excess() > 0 {
+        for own in [0..4, 4..8] {
+            while own.clone().filter(|p| store.lock(*p).maintain(0)).count() > 0 {}
+        }
+        ticks += 1;
+        assert!(ticks < 20, "{} bytes too many", store.budget().excess());
+    }
+}
+
 #[test]
 fn a_limit_too_small_is_an_error() {
     let config = StoreConfig {

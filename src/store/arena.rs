@@ -552,8 +552,9 @@ struct TableState {
     committed: usize,
 }
 
-/// Below this a table grows in small chunks of small pages.
-const SMALL_TABLE: usize = 2 * HUGE_PAGE;
+/// Below this a table grows in small chunks of small pages: a chunk, of which half is unused on average and up to a quarter again
+/// committed ahead, is to be a small part of what is there.
+const SMALL_TABLE: usize = 4 * HUGE_PAGE;
 const SMALL_CHUNK: usize = 64 << 10;
 
 impl Table {
