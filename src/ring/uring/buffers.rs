@@ -31,7 +31,7 @@ const POISON: u8 = 0xDB;
 
 /// Receive buffers and the ring that lends them to the kernel.
 ///
-/// Dropped only after the io_uring is gone (`Uring` declares it later) or deliberately leaked.
+/// Dropped only when the kernel has given it back (`Uring` drains before), when no receive ever named it, or not at all: leaked.
 pub struct Buffers {
     descriptors: ManuallyDrop<MmapMut>,
     bytes: ManuallyDrop<MmapMut>,
@@ -137,7 +137,8 @@ impl Buffers {
 impl Drop for Buffers {
     fn drop(&mut self) {
         if !self.leaked {
-            // SAFETY: dropped once, here; the ring is gone (declared before), or was never enabled.
+            // SAFETY: dropped once, here. No receive is armed: the ring was drained and this unregistered, or it was never
+            // enabled; else `leak` was called.
             unsafe {
                 ManuallyDrop::drop(&mut self.descriptors);
                 ManuallyDrop::drop(&mut self.bytes);

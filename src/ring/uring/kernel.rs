@@ -34,12 +34,15 @@ pub struct Kernel {
     pub ring: IoUring<squeue::Entry, cqueue::Entry>,
     pub reaped: Vec<cqueue::Entry>,
     pub counters: Counters,
+    /// Set by the first failure, and then the kernel is never entered again: what is still queued may name memory whose
+    /// owners have been told, by that failure, that they may have it back.
+    lost: bool,
 }
 
 impl Kernel {
     pub fn new(ring: IoUring<squeue::Entry, cqueue::Entry>) -> Self {
         let reaped = Vec::with_capacity(ring.params().cq_entries() as usize);
-        Self { ring, reaped, counters: Counters::default() }
+        Self { ring, reaped, counters: Counters::default(), lost: false }
     }
 
     /// Entries that the submission queue can hold.
@@ -63,7 +66,8 @@ impl Kernel {
     /// # Safety
     ///
     /// Memory that the entry names must stay valid, and unaliased if the kernel writes to it, until the entry's terminal
-    /// completion; for sends with `MSG_DONTWAIT`, and for message headers and iovecs, until `enter` returns.
+    /// completion; for sends with `MSG_DONTWAIT`, and for message headers and iovecs, until `enter` returns. (When it returns
+    /// an error, entries may be left in the queue: no later call submits them.)
     pub unsafe fn push(&mut self, entry: &squeue::Entry) -> io::Result<()> {
         self.reserve(1)?;
         // SAFETY: the caller's promise is the queue's.
@@ -90,6 +94,20 @@ impl Kernel {
     ///
     /// Returns early after a signal: the caller's loop comes again. An error means that the ring is lost.
     pub fn enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
+        if self.lost {
+            return Err(io::Error::other("the ring was lost earlier"));
+        }
+        let result = self.try_enter(want, timeout);
+        self.lost = result.is_err();
+        result
+    }
+
+    /// Whether an error of `enter` has ended this ring.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    fn try_enter(&mut self, want: u32, timeout: Option<Duration>) -> io::Result<()> {
         let time = timeout.map(Timespec::from);
         let mut args = SubmitArgs::new();
         if let Some(time) = &time {

@@ -95,7 +95,11 @@ fn try_start(options: &DriverOptions) -> Result<(Kernel, Buffers), StartError> {
     ring.submitter().register_enable_rings()?;
     let mut kernel = Kernel::new(ring);
     let mut buffers = buffers;
-    probe_multishot_recv(&mut kernel, &mut buffers)?;
+    if let Err(refused) = probe_multishot_recv(&mut kernel, &mut buffers) {
+        // Its receive may still be armed, and closing the ring does not wait for it.
+        buffers.leak();
+        return Err(refused);
+    }
     Ok((kernel, buffers))
 }
 
