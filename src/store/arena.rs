@@ -275,6 +275,11 @@ impl Arena {
             return &mut [];
         }
         let start = self.pointer(at, len);
+        debug_assert_eq!(
+            at >> self.shared.segment_shift,
+            (at + len - 1) >> self.shared.segment_shift,
+            "one segment, whose pins are asked"
+        );
         let pins = &self.shared.pins[at >> self.shared.segment_shift];
         let frozen = pins.frozen.load(Ordering::Relaxed) as usize;
         assert!(

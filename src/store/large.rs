@@ -21,13 +21,13 @@ pub(super) struct LargeMemory {
 impl LargeMemory {
     /// Zeroes. `NeedsRoom` if the budget has no room, `OutOfMemory` if the kernel refuses (vm.max_map_count, overcommit).
     pub fn new(len: usize, budget: &Arc<Budget>) -> Result<LargeMemory, WriteError> {
-        let resident = len.next_multiple_of(4096);
+        let resident = len.max(1).next_multiple_of(4096);
         if !budget.try_take(&budget.large, resident) {
             return Err(WriteError::NeedsRoom);
         }
         match OwnMemory::new(len) {
             Ok(memory) => {
-                debug_assert!(memory.resident() <= resident.max(4096));
+                debug_assert_eq!(memory.resident(), resident, "what is taken here is what `drop` gives back");
                 Ok(LargeMemory { memory, budget: budget.clone() })
             }
             Err(_) => {
