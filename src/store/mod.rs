@@ -48,6 +48,9 @@ const GROWTH: usize = 64;
 /// The most that a 16-bit key length holds.
 const MAX_KEY_LEN: usize = 0xffff;
 
+/// No value longer than this lies in a segment, however large segments are; see [`Store::large_threshold`].
+pub const LONGEST_INLINE: usize = 128 << 10;
+
 /// A key with its hash, computed once per request by [`Store::key`].
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
@@ -190,7 +193,7 @@ impl Store {
         let limits = Limits {
             partitions: config.partitions,
             // A quarter of a segment at most, so that a segment's tail is never much of it.
-            large_threshold: (segment_size / 4).min(128 << 10),
+            large_threshold: (segment_size / 4).min(LONGEST_INLINE),
             max_key_len: (segment_size / 4).min(MAX_KEY_LEN),
             max_value_size: config.max_value_size,
             keep_memory: config.prefault,

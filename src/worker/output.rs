@@ -7,9 +7,14 @@ use super::connections::{Conn, Connections};
 use super::rounds::{Output, Source};
 use crate::proto::ReplyBuf;
 use crate::ring::{Driver, Outgoing, Piece, Send};
+use crate::store::LONGEST_INLINE;
 use bytes::Bytes;
 use std::ops::Range;
 
+/// A pinned value of up to this many bytes is copied when its reader turns out to be slow, since it may lie in a segment of
+/// the store: sixteen kilobytes would keep two megabytes from being reused for as long as the reader likes. Longer ones
+/// have memory of their own.
+const MOST_COPIED: usize = LONGEST_INLINE;
 /// Most pieces and bytes of one owned send.
 const OWNED_PIECES: usize = 64;
 const OWNED_BYTES: usize = 4 << 20;
@@ -78,8 +83,16 @@ fn push_bytes(pieces: &mut Vec<Piece>, start: usize, range: Range<usize>) {
 fn to_outbox(conn: &mut Conn, output: &Output, replies: &ReplyBuf) {
     for_each_stretch(output, replies, |stretch| match stretch {
         Stretch::Bytes(range) => conn.outbox.push(&replies.bytes[range]),
-        Stretch::Pin(pin) => conn.outbox.push_pinned(replies.pins[pin].1.clone()),
+        Stretch::Pin(pin) => push_value(conn, replies.pins[pin].1.clone()),
     });
+}
+
+fn push_value(conn: &mut Conn, value: Bytes) {
+    if value.len() <= MOST_COPIED {
+        conn.outbox.push(&value);
+    } else {
+        conn.outbox.push_pinned(value);
+    }
 }
 
 enum Stretch {
@@ -122,7 +135,7 @@ pub fn keep_rest(conn: &mut Conn, outgoing: &Outgoing, pieces: Range<u32>, mut s
                 let bytes: &Bytes = &outgoing.pins[*pin as usize];
                 let skip = sent.min(bytes.len());
                 sent -= skip;
-                conn.outbox.push_pinned(bytes.slice(skip..));
+                push_value(conn, bytes.slice(skip..));
             }
         }
     }

@@ -214,6 +214,47 @@ fn a_client_that_never_reads_is_paused_and_costs_little() {
 }
 
 #[test]
+fn a_client_that_never_reads_keeps_no_segment_from_being_reused() {
+    let (mut worker, net, shared) = worker(Faults::NONE, 1, FLAGS);
+    let mut client = net.connect(0).unwrap();
+    client.set_window(1_000);
+    let name = |n: usize| format!("value:{n}").into_bytes();
+    // Of a size that is sent from where it lies, and so many that most lie in segments of their own.
+    let sets: Vec<u8> = (0..400).flat_map(|n| request(&[b"SET", &name(n), &[b'x'; 30_000]])).collect();
+    let gets: Vec<u8> = (0..40).flat_map(|n| request(&[b"GET", &name(n * 10)])).collect();
+    let (script, mut written) = ([sets, gets].concat(), 0);
+    for _ in 0..20_000 {
+        written += client.write(&script[written..]).unwrap();
+        worker.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    assert_eq!((written, worker.stats.paused_slow_reader), (script.len(), 1));
+    let mut segments = 0;
+    for partition in 0..shared.store.partitions() {
+        shared.store.lock(partition).flush(None);
+        while shared.store.lock(partition).maintain(worker.now_ms) {}
+        segments += shared.store.lock(partition).stats().segments;
+    }
+    // Two are kept free by each partition.
+    assert!(segments <= 2 * shared.store.partitions() as u64, "{segments} segments are held");
+}
+
+#[test]
+fn one_large_request_leaves_little_memory_behind() {
+    let (mut worker, net, shared) = worker(Faults::NONE, 1, FLAGS);
+    let mut client = net.connect(0).unwrap();
+    let args: Vec<&[u8]> =
+        std::iter::once(&b"EXISTS"[..]).chain(std::iter::repeat_n(&b"k"[..], 200_000)).collect();
+    let (script, mut written) = (request(&args), 0);
+    while client.read(usize::MAX).is_empty() {
+        written += client.write(&script[written..]).unwrap();
+        worker.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    let counted = shared.store.budget().connections.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(counted < 3 << 20, "{counted} bytes are counted");
+    assert!(worker.rounds.memory() < 2 << 20, "{} bytes are kept", worker.rounds.memory());
+}
+
+#[test]
 fn a_half_closed_client_gets_all_replies_then_the_end() {
     for seed in seeds(20) {
         let (mut worker, net, _shared) = worker(Faults::ROUGH, seed, FLAGS);
