@@ -305,7 +305,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         stats.accepts_paused = driver.accepts_paused;
         self.shared.workers[self.id].stats.publish(stats, &rounds.stats.calls);
 
-        let memory = self.memory + self.outgoing.bytes.capacity() + self.rounds.replies.bytes.capacity();
+        let memory = self.memory + self.outgoing.bytes.capacity() + self.rounds.memory();
         let account = &self.shared.store.budget().connections;
         match memory.checked_sub(self.charged) {
             Some(0) => {}

@@ -18,6 +18,10 @@ use crate::server::Shared;
 use bumpalo::Bump;
 use std::ops::Range;
 
+/// Most arguments, and most bytes beside a request's own, for which memory is kept from round to round.
+const KEPT_ARGS: usize = 16 << 10;
+const KEPT_BUMP: usize = 1 << 20;
+
 /// Where a connection's bytes of this turn are.
 #[derive(Debug)]
 pub enum SourceBytes {
@@ -227,7 +231,29 @@ impl Rounds {
         self.bump = bump;
         self.scratch.bytes.clear();
         self.scratch.pins.clear();
+        self.bound_memory();
         answered
+    }
+
+    /// What one round of large requests took is not kept for the small ones that follow.
+    fn bound_memory(&mut self) {
+        if self.args.capacity() > KEPT_ARGS {
+            self.args = Vec::new();
+        }
+        if self.bump.allocated_bytes() > KEPT_BUMP {
+            self.bump = Bump::new();
+        }
+        if self.scratch.bytes.capacity() > TURN_OUTPUT_BYTES {
+            self.scratch.bytes = Vec::new();
+        }
+    }
+
+    /// Bytes held from turn to turn, for the memory account.
+    pub fn memory(&self) -> usize {
+        self.replies.bytes.capacity()
+            + self.scratch.bytes.capacity()
+            + self.args.capacity() * size_of::<&[u8]>()
+            + self.bump.allocated_bytes()
     }
 
     /// Encodes a run's replies in its connection's order, then runs its barrier.
