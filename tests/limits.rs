@@ -15,7 +15,8 @@ on_every_engine!(
     garbage_ends_only_its_own_connection,
     announced_lengths_cost_nothing,
     a_client_that_never_reads_costs_little,
-    a_reply_beyond_the_hard_cap_closes,
+    a_reply_larger_than_all_memory,
+    a_reader_beyond_the_hard_cap_is_closed,
     a_slow_sender_delays_only_itself,
     clients_beyond_the_limit_are_told,
     idle_clients_are_closed,
@@ -115,7 +116,7 @@ fn a_client_that_never_reads_costs_little(setup: Setup) {
 }
 
 /// One request whose reply is larger than all the memory there is.
-fn a_reply_beyond_the_hard_cap_closes(setup: Setup) {
+fn a_reply_larger_than_all_memory(setup: Setup) {
     let server = setup.start(&["--max-memory", "64MB"]);
     let mut bystander = server.connect();
     bystander.command(&[b"SET", &b"k"[..], &[b'v'; 4_000]]);
@@ -135,6 +136,25 @@ fn a_reply_beyond_the_hard_cap_closes(setup: Setup) {
     }
     assert_memory_within(&server, LIMIT);
     assert_alive(&server);
+}
+
+/// With a cap of a few megabytes, far below what is asked for and beyond what the kernel's socket buffers can take.
+fn a_reader_beyond_the_hard_cap_is_closed(setup: Setup) {
+    let caps = ["--max-value-size", "1MB", "--output-watermark", "64KB", "--output-cap", "4MB"];
+    let server = setup.start(&caps);
+    let mut bystander = server.connect();
+    bystander.command(&[b"SET", &b"k"[..], &[b'v'; 4_000]]);
+    let mut args = vec!["MGET"];
+    args.resize(20_001, "k");
+    let mut greedy = server.connect();
+    greedy.send(&encode(&args));
+    wait_until("the server to close the reader", || {
+        bystander.run("INFO stats").text().contains("closed_slow_reader:1")
+    });
+    // What was in the socket's buffers may still come; the whole reply of 80 MB cannot.
+    let received = greedy.read_to_close().expect("a close").len();
+    assert!(received < 20_000 * 4_000, "{received} bytes came");
+    assert_eq!(bystander.run("PING"), Value::Simple("PONG".into()));
 }
 
 fn a_slow_sender_delays_only_itself(setup: Setup) {
