@@ -219,7 +219,8 @@ fn a_half_closed_client_gets_all_replies_then_the_end() {
         let (mut worker, net, _shared) = worker(Faults::ROUGH, seed, FLAGS);
         let mut client = net.connect(0).unwrap();
         client.set_window(3_000);
-        let script = [request(&[b"SET", b"k", &vec![b'v'; 20_000]]), request(&[b"GET", b"k"]).repeat(9)].concat();
+        let script =
+            [request(&[b"SET", b"k", &vec![b'v'; 20_000]]), request(&[b"GET", b"k"]).repeat(9)].concat();
         let (mut written, mut received) = (0, 0);
         for turn in 0.. {
             assert!(turn < 50_000, "seed {seed}: the end never comes");
