@@ -238,6 +238,7 @@ impl Partition {
                     self.log.free.push(segment);
                     continue;
                 }
+                self.room_wanted = self.arena.segment_size();
                 return Err(match self.policy.eviction {
                     Eviction::None => WriteError::OutOfMemory,
                     Eviction::Lru | Eviction::S3Fifo => WriteError::NeedsRoom,

@@ -81,7 +81,8 @@ pub enum WriteError {
     /// Eviction is off, or nothing is left to evict: Redis's OOM error.
     #[error("out of memory")]
     OutOfMemory,
-    /// This partition has nothing left to evict, others do: unlock, [`Store::make_room`], try again.
+    /// This partition has nothing left to evict, others do: unlock, [`Store::make_room`] for [`Partition::room_wanted`], try
+    /// again.
     #[error("the partition needs room from the others")]
     NeedsRoom,
     /// Larger than `max_value_size`.

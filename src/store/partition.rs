@@ -170,6 +170,8 @@ pub struct Partition {
     /// Counts changes of places, by which a holder of a [`Found`] notices that it is stale.
     pub(super) moves: u64,
     pub(super) clock_ms: u64,
+    /// Bytes that the last refused write asked for.
+    pub(super) room_wanted: usize,
     pub(super) graveyard: Graveyard,
 }
 
@@ -204,6 +206,7 @@ impl Partition {
             scarce: false,
             moves: 0,
             clock_ms: 0,
+            room_wanted: 0,
             graveyard: Graveyard::default(),
         })
     }
@@ -321,6 +324,11 @@ impl Partition {
                 self.counts[physical as usize] = Counts::default();
             }
         }
+    }
+
+    /// After [`WriteError::NeedsRoom`]: the bytes to ask [`Store::make_room`] for.
+    pub fn room_wanted(&self) -> usize {
+        self.room_wanted
     }
 
     /// Exchanges two databases in constant time. The caller holds all partitions.
