@@ -94,7 +94,7 @@ const WRITABLE_AHEAD: usize = 16;
 /// The first segments of a partition consist of small pages, faulted in one by one, so that little data takes little memory:
 /// with two million items four bytes an item less, for 4 to 10 % of speed in batches while data is that
 /// small. (Making huge pages of them later by MADV_COLLAPSE was tried: each time, whoever touches memory stands still for 0.6 ms.)
-const FIRST_SMALL: usize = 24;
+const FIRST_SMALL: usize = 32;
 
 /// The partition's own handle: reads and writes bytes, takes and returns segments.
 pub(super) struct Arena {

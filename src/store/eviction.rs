@@ -144,7 +144,7 @@ impl Partition {
         }
         loop {
             if let Some((segment, at)) = self.log.append(queue, class, size, now_ms) {
-                let late = self.arena.segment_size() / 4 * 3;
+                let late = self.arena.segment_size() / 8 * 7;
                 if (at as usize) < late && at as usize + size >= late && !self.scarce {
                     self.arena.want_ready();
                 }

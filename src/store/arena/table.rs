@@ -60,7 +60,7 @@ struct TableState {
 }
 
 /// Below this a table grows in small chunks of small pages.
-const SMALL_TABLE: usize = 2 * HUGE_PAGE;
+const SMALL_TABLE: usize = 4 * HUGE_PAGE;
 const SMALL_CHUNK: usize = 64 << 10;
 
 impl Table {
