@@ -24,7 +24,7 @@ impl Spec {
         self
     }
 
-    /// Never spoiled.
+    /// Never spoiled: a mistake could mean something else, or meets an intended difference.
     const fn intact(mut self) -> Spec {
         self.mutable = false;
         self
@@ -244,13 +244,15 @@ pub const COMMANDS: &[Spec] = &[
     spec("CLIENT", 2, |g, a| {
         word(g, a, "SETNAME");
         client_name(g, a)
-    }),
+    })
+    .intact(),
     spec("CLIENT", 2, |g, a| {
         word(g, a, "SETINFO");
         let field = *g.random.pick(&["LIB-NAME", "LIB-VER", "lib-name", "nosuch"]);
         word(g, a, field);
         client_name(g, a);
-    }),
+    })
+    .intact(),
     spec("CLIENT", 1, |g, a| {
         word(g, a, "NO-EVICT");
         on_off(g, a)
@@ -282,7 +284,12 @@ pub const COMMANDS: &[Spec] = &[
     spec("COMMAND", 4, |g, a| {
         word(g, a, "GETKEYS");
         let inner = g.command();
-        a.extend(inner.args);
+        // MSETEX with its last value missing: Valkey lists its keys, this server says that the arguments are wrong.
+        a.extend(if inner.args[0].eq_ignore_ascii_case(b"MSETEX") {
+            vec![b"DBSIZE".to_vec()]
+        } else {
+            inner.args
+        });
     })
     .intact(),
     spec("TIME", 1, none).check(Check::Kind),
