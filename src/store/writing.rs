@@ -141,7 +141,8 @@ impl Partition {
             }
             None => {
                 let (arena, hasher) = (&self.arena, &self.hasher);
-                self.index.insert(hash, offset, |offset| Self::hash_of(arena, hasher, offset));
+                let prefetch = |offset: Offset| arena.prefetch(offset.at());
+                self.index.insert(hash, offset, prefetch, |offset| Self::hash_of(arena, hasher, offset));
             }
         }
     }
