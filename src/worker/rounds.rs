@@ -9,9 +9,7 @@ use super::batch::Batcher;
 use super::connections::{Conn, Connections};
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Plan, PlanContext, Request};
 use crate::conn::{Inbox, ReplyMode};
-use crate::limits::{
-    GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS, TURN_OUTPUT_BYTES, TURN_REPLY_BYTES, TURN_REQUESTS,
-};
+use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS, TURN_REPLY_BYTES, TURN_REQUESTS};
 use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, ReplyBuf, Scratch, detect, json, resp};
 use crate::ring::{ConnId, RecvRef};
 use crate::server::Shared;
@@ -85,6 +83,8 @@ pub struct Rounds {
     pub outputs: Vec<Output>,
     pub requests_done: u64,
     pub protocol_errors: u64,
+    /// Reply bytes after which a turn starts no further round.
+    turn_output: usize,
     /// Bytes of a reply lately: the largest average of a round, fading.
     reply_bytes: usize,
 }
@@ -111,6 +111,8 @@ enum RunEnd<'a> {
 pub struct TurnEnv<'t> {
     pub shared: &'t Shared,
     pub limits: &'t ParseLimits,
+    /// Reply bytes of one turn.
+    pub turn_output: usize,
     pub now_ms: u64,
 }
 
@@ -122,7 +124,7 @@ pub fn recycle<T, U>(mut vec: Vec<T>) -> Vec<U> {
 }
 
 impl Rounds {
-    pub fn new(batcher: Batcher) -> Rounds {
+    pub fn new(batcher: Batcher, turn_output: usize) -> Rounds {
         Rounds {
             requests: Vec::new(),
             args: Vec::new(),
@@ -135,6 +137,7 @@ impl Rounds {
             outputs: Vec::new(),
             requests_done: 0,
             protocol_errors: 0,
+            turn_output,
             reply_bytes: 0,
         }
     }
@@ -149,7 +152,7 @@ impl Rounds {
         env: &TurnEnv<'_>,
     ) {
         while progress.iter().any(|p| p.state == SourceState::Active) {
-            if self.replies.bytes.len() >= TURN_OUTPUT_BYTES {
+            if self.replies.bytes.len() >= self.turn_output {
                 for progress in progress.iter_mut().filter(|p| p.state == SourceState::Active) {
                     progress.state = SourceState::Deferred;
                 }
@@ -172,7 +175,7 @@ impl Rounds {
         env: &TurnEnv<'_>,
     ) -> usize {
         // Fewer at a time when replies have been large: their sum is the turn's memory.
-        let most = (TURN_OUTPUT_BYTES / self.reply_bytes.max(1)).clamp(GROUP_REQUESTS, ROUND_REQUESTS);
+        let most = (self.turn_output / self.reply_bytes.max(1)).clamp(GROUP_REQUESTS, ROUND_REQUESTS);
         let mut bump = std::mem::take(&mut self.bump);
         let mut requests = recycle(std::mem::take(&mut self.requests));
         let mut args = recycle(std::mem::take(&mut self.args));
@@ -324,7 +327,9 @@ impl<'a> Parser<'_, 'a> {
         // AUTH is a barrier: what it changes holds from the next run on.
         let limits = ParseLimits { authenticated: conn.session.authenticated, ..*self.env.limits };
         while self.requests.len() < full {
-            if progress.requests >= TURN_REQUESTS || progress.reply_bytes >= TURN_REPLY_BYTES {
+            if progress.requests >= TURN_REQUESTS
+                || progress.reply_bytes >= TURN_REPLY_BYTES.min(self.env.turn_output)
+            {
                 progress.state = SourceState::Deferred;
                 return RunEnd::Nothing;
             }
