@@ -244,15 +244,13 @@ pub const COMMANDS: &[Spec] = &[
     spec("CLIENT", 2, |g, a| {
         word(g, a, "SETNAME");
         client_name(g, a)
-    })
-    .intact(),
+    }),
     spec("CLIENT", 2, |g, a| {
         word(g, a, "SETINFO");
         let field = *g.random.pick(&["LIB-NAME", "LIB-VER", "lib-name", "nosuch"]);
         word(g, a, field);
         client_name(g, a);
-    })
-    .intact(),
+    }),
     spec("CLIENT", 1, |g, a| {
         word(g, a, "NO-EVICT");
         on_off(g, a)
