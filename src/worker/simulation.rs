@@ -348,14 +348,15 @@ fn a_killed_client_that_does_not_read_is_closed_and_a_slow_one_is_not_idle() {
     let flags = "--threads 1 --max-memory 64mb --output-watermark 65536 --timeout 10";
     let (mut worker, net, shared) = worker(Faults::NONE, 1, flags);
     let (mut slow, mut killer) = (net.connect(0).unwrap(), net.connect(0).unwrap());
-    slow.set_window(5_000);
-    slow.write(&request(&[b"SET", b"k", &[b'v'; 15_000]])).unwrap();
-    slow.write(&request(&[b"GET", b"k"]).repeat(60)).unwrap();
-    for _ in 0..60 {
+    slow.set_window(200_000);
+    let script = [request(&[b"SET", b"k", &[b'v'; 15_000]]), request(&[b"GET", b"k"]).repeat(2_000)].concat();
+    let mut written = 0;
+    for _ in 0..40 {
         net.advance(Duration::from_secs(1));
-        slow.read(usize::MAX);
         killer.write(b"PING\r\n").unwrap();
         for _ in 0..5 {
+            written += slow.write(&script[written..]).unwrap();
+            slow.read(100_000);
             worker.turn(Some(Duration::from_millis(1))).unwrap();
         }
     }
