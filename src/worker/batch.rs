@@ -52,6 +52,10 @@ impl Batcher {
         stats: &mut CommandStats,
         now_ms: u64,
     ) {
+        if requests.is_empty() {
+            // A run of barriers: nothing between them.
+            return;
+        }
         self.sort(store, requests);
         let partitions = store.partitions();
         for step in 0..partitions {

@@ -16,6 +16,7 @@ mod batch;
 mod connections;
 mod lifecycle;
 mod output;
+mod parser;
 mod rounds;
 #[cfg(test)]
 mod simulation;
@@ -206,8 +207,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let env = TurnEnv { shared: &self.shared, limits: &self.limits, turn_output, now_ms: self.now_ms };
         self.rounds.play(&mut self.conns, &self.sources, &slices, &mut self.progress, &env);
         self.slices = rounds::recycle(slices);
-        for i in 0..self.sources.len() {
-            self.keep_rest(i);
+        // Whom the turn had no room for comes first in the next, or who asks for much could keep others waiting for ever.
+        for served in [false, true] {
+            for i in 0..self.sources.len() {
+                if (self.progress[i].requests > 0) == served {
+                    self.keep_rest(i);
+                }
+            }
         }
     }
 
@@ -305,7 +311,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         stats.accepts_paused = driver.accepts_paused;
         self.shared.workers[self.id].stats.publish(stats, &rounds.stats.calls);
 
-        let memory = self.memory + self.outgoing.bytes.capacity() + self.rounds.replies.bytes.capacity();
+        let memory = self.memory + self.outgoing.bytes.capacity() + self.rounds.memory();
         let account = &self.shared.store.budget().connections;
         match memory.checked_sub(self.charged) {
             Some(0) => {}
