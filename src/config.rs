@@ -214,6 +214,12 @@ impl Config {
         Ok(())
     }
 
+    /// Reply bytes that one worker makes in one turn, about: a small part of a small memory.
+    pub fn turn_output(&self) -> usize {
+        let share = self.max_memory / limits::TURN_OUTPUT_SHARE / self.threads;
+        share.clamp(limits::MIN_TURN_OUTPUT_BYTES, limits::TURN_OUTPUT_BYTES)
+    }
+
     /// What a parser enforces while the memory limit is what it was at start; see `server::Shared::parse_limits` for the live one.
     pub fn parse_limits(&self) -> ParseLimits {
         ParseLimits {

@@ -107,6 +107,9 @@ pub const TURN_REQUESTS: u32 = 8_192;
 pub const TURN_REPLY_BYTES: usize = 1 << 20;
 /// Reply bytes of all connections of a worker in one turn, about: the size that its output arena keeps.
 pub const TURN_OUTPUT_BYTES: usize = 4 << 20;
+/// As above where the memory limit is small: this fraction of it for all workers, but never less than the next.
+pub const TURN_OUTPUT_SHARE: usize = 128;
+pub const MIN_TURN_OUTPUT_BYTES: usize = 128 << 10;
 
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;

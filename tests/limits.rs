@@ -15,7 +15,8 @@ on_every_engine!(
     garbage_ends_only_its_own_connection,
     announced_lengths_cost_nothing,
     a_client_that_never_reads_costs_little,
-    a_reply_beyond_the_hard_cap_closes,
+    a_reply_larger_than_all_memory,
+    a_reply_beyond_the_hard_cap_is_not_kept,
     a_slow_sender_delays_only_itself,
     clients_beyond_the_limit_are_told,
     idle_clients_are_closed,
@@ -115,7 +116,7 @@ fn a_client_that_never_reads_costs_little(setup: Setup) {
 }
 
 /// One request whose reply is larger than all the memory there is.
-fn a_reply_beyond_the_hard_cap_closes(setup: Setup) {
+fn a_reply_larger_than_all_memory(setup: Setup) {
     let server = setup.start(&["--max-memory", "64MB"]);
     let mut bystander = server.connect();
     bystander.command(&[b"SET", &b"k"[..], &[b'v'; 4_000]]);
@@ -135,6 +136,28 @@ fn a_reply_beyond_the_hard_cap_closes(setup: Setup) {
     }
     assert_memory_within(&server, LIMIT);
     assert_alive(&server);
+}
+
+/// A reply of 80 MB, where 4 MB are the most that may wait unread: refused by an error before it is made, or cut by a close.
+fn a_reply_beyond_the_hard_cap_is_not_kept(setup: Setup) {
+    let caps = ["--max-value-size", "1MB", "--output-watermark", "64KB", "--output-cap", "4MB"];
+    let server = setup.start(&caps);
+    let mut bystander = server.connect();
+    bystander.command(&[b"SET", &b"k"[..], &[b'v'; 4_000]]);
+    let mut args = vec!["MGET"];
+    args.resize(20_001, "k");
+    let mut greedy = server.connect();
+    greedy.send(&encode(&args));
+    match greedy.try_read() {
+        Ok((Value::Error(text), _)) => assert!(text.contains("--output-cap"), "what to do about it: {text}"),
+        Ok(_) => panic!("80 MB passed a cap of 4 MB"),
+        Err(error) => {
+            assert_eq!(error, support::WireError::Closed);
+            let stats = bystander.run("INFO stats").text();
+            assert!(stats.contains("closed_slow_reader:1\r\n"), "{stats}");
+        }
+    }
+    assert_eq!(bystander.run("PING"), Value::Simple("PONG".into()));
 }
 
 fn a_slow_sender_delays_only_itself(setup: Setup) {

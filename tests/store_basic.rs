@@ -360,3 +360,28 @@ fn prefault_touches_memory_at_start() {
     assert!(store.budget().used() <= 64 * MIB);
     assert!(items(&store, 0) > 300_000);
 }
+
+#[test]
+fn a_value_that_grows_gets_room_from_the_others() {
+    let store = store_with(64 * MIB, 4, Eviction::Lru);
+    for n in 0..300_000u32 {
+        set_anyhow(&store, &store.key(0, &n.to_le_bytes()), &[1; 300]);
+    }
+    let key = store.key(0, b"bitmap");
+    let partition = store.partition_of(key.hash);
+    for len in (0..12 * MIB).step_by(300_000) {
+        loop {
+            let mut held = store.lock(partition);
+            let result = held.modify(&key, len + 1, 0, &mut |bytes| bytes[len] = 1);
+            let wanted = held.room_wanted();
+            drop(held);
+            match result {
+                Err(WriteError::NeedsRoom) => store.make_room(wanted).unwrap(),
+                result => break result.unwrap(),
+            }
+        }
+        assert!(store.budget().used() <= 64 * MIB);
+    }
+    let ones = store.lock(partition).get(&key, 0).unwrap().value.iter().filter(|b| **b == 1).count();
+    assert_eq!(ones, (12 * MIB).div_ceil(300_000));
+}

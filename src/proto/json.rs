@@ -19,6 +19,7 @@ use bumpalo::Bump;
 use bytes::Bytes;
 use serde::Deserialize;
 use std::borrow::Cow;
+use std::io;
 
 const INVALID: &str = "Invalid request format.";
 const TOO_LARGE: &str = "Request too large.";
@@ -180,7 +181,8 @@ fn put_value_head(key: &[u8], out: &mut ReplyBuf) {
     out.put(br#","value":"#);
 }
 
-fn put_error(message: &str, out: &mut ReplyBuf) {
+/// Appends the reply that says what is wrong.
+pub fn put_error(message: &str, out: &mut ReplyBuf) {
     put_message("ERROR", message, out);
 }
 
@@ -194,11 +196,11 @@ fn put_message(status: &str, message: &str, out: &mut ReplyBuf) {
 
 /// Appends a quoted string. Bytes that are no UTF-8 (RESP clients may write any) are shown as U+FFFD.
 fn put_string(text: &[u8], out: &mut ReplyBuf) {
-    write_string(text, &mut out.bytes);
+    // The only error that writing a string can meet is the reply's limit, which `out` remembers.
+    let _ = serde_json::to_writer(Limited(out), &String::from_utf8_lossy(text));
 }
 
-/// Appends a large string without copying it, unless it needs escapes; then as a pinned value of its own, so
-/// that the turn's output stays small.
+/// Appends a large string without copying it, unless it needs escapes.
 fn put_pinned_string(value: &Bytes, out: &mut ReplyBuf) {
     let plain = |byte: &u8| *byte >= b' ' && *byte != b'"' && *byte != b'\\';
     if value.iter().all(plain) && std::str::from_utf8(value).is_ok() {
@@ -206,15 +208,22 @@ fn put_pinned_string(value: &Bytes, out: &mut ReplyBuf) {
         out.put_pinned(value.clone());
         out.put(b"\"");
     } else {
-        let mut escaped = Vec::with_capacity(value.len() + value.len() / 8);
-        write_string(value, &mut escaped);
-        out.put_pinned(escaped.into());
+        put_string(value, out);
     }
 }
 
-fn write_string(text: &[u8], out: &mut Vec<u8>) {
-    // Writing a string to memory cannot fail: neither a `Vec` nor a `str` has an error to report.
-    serde_json::to_writer(out, &String::from_utf8_lossy(text)).expect("a string always has a JSON form");
+/// Writes up to a reply's limit, and fails there: what is beyond it would be encoded for nothing.
+struct Limited<'b>(&'b mut ReplyBuf);
+
+impl io::Write for Limited<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.put(bytes);
+        if self.0.has_overflowed() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(bytes.len()) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -68,6 +68,12 @@ impl ReplyBuf {
         std::mem::take(&mut self.overflowed)
     }
 
+    /// Whether something was dropped since [`ReplyBuf::limit`].
+    #[inline]
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed
+    }
+
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.pins.clear();

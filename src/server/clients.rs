@@ -225,7 +225,8 @@ impl Clients {
     pub fn matching(&self, filter: &ClientFilter, now_ms: u64) -> Vec<Arc<ClientEntry>> {
         let mut found = Vec::new();
         for shard in &self.shards {
-            found.extend(shard.lock().values().filter(|client| client.matches(filter, now_ms)).cloned());
+            let all: Vec<_> = shard.lock().values().cloned().collect();
+            found.extend(all.into_iter().filter(|client| client.matches(filter, now_ms)));
         }
         found.sort_unstable_by_key(|client| client.id);
         found

@@ -37,8 +37,11 @@ impl Host for Shared {
 
     fn client_kill(&self, filter: &ClientFilter) -> usize {
         let killed = self.clients.kill(filter, now_ms());
-        for client in &killed {
-            self.send(client.worker, Message::Kill(client.id));
+        // One message each, however many of its connections go: a worker looks at all of them once.
+        for worker in 0..self.workers.len() {
+            if killed.iter().any(|client| client.worker == worker) {
+                self.send(worker, Message::Kill);
+            }
         }
         killed.len()
     }
@@ -124,7 +127,7 @@ mod tests {
         assert_eq!(shared.client_kill(&filter), 1);
         assert!(client.is_killed());
         assert_eq!(waker.0.load(Relaxed), 1);
-        assert_eq!(shared.take_messages(1), [Message::Kill(client.id)]);
+        assert_eq!(shared.take_messages(1), [Message::Kill]);
         assert!(shared.take_messages(1).is_empty() && shared.take_messages(0).is_empty());
         shared.dismiss(&client);
         assert_eq!(shared.client_kill(&filter), 0);

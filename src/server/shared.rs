@@ -32,8 +32,8 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 /// What other threads ask of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Message {
-    /// CLIENT KILL: close this client, by id.
-    Kill(u64),
+    /// CLIENT KILL has marked connections of this worker: close them.
+    Kill,
     /// Stop accepting, finish what has arrived, flush, end.
     Drain,
 }

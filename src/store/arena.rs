@@ -1,4 +1,4 @@
-//! The memory of a partition, and the store's only unsafe code.
+//! The memory of a partition. Here and in the two files below is the store's only unsafe code.
 //!
 //! ```text
 //!  Arena: one reserved stretch of addresses, cut into segments of equal size (a power of two)
@@ -22,111 +22,20 @@
 
 #![allow(unsafe_code, reason = "maps memory from the kernel and hands out ranges of it")]
 
+mod mapping;
+mod table;
+
+pub(super) use mapping::{HUGE_PAGE, OwnMemory};
+pub(super) use table::{Bucket, Table, TableShared, equal_bytes};
+
 use super::Budget;
 use bytes::Bytes;
+use mapping::{Mapping, PAGE, prefetch, reserve_up_to};
 use parking_lot::Mutex;
 use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-
-/// A huge page on every architecture that we run on.
-pub(super) const HUGE_PAGE: usize = 2 << 20;
-const PAGE: usize = 4096;
-
-/// Reserved or anonymous address space, unmapped on drop.
-struct Mapping {
-    raw: NonNull<u8>,
-    raw_len: usize,
-    base: NonNull<u8>,
-    len: usize,
-}
-
-// SAFETY: a Mapping is plain memory of the process, owned until drop; access rules are those of its owners.
-unsafe impl Send for Mapping {}
-// SAFETY: as above; `&Mapping` alone gives no access to the bytes outside this file.
-unsafe impl Sync for Mapping {}
-
-impl Mapping {
-    /// Addresses without memory, aligned to huge pages.
-    fn reserve(len: usize) -> io::Result<Mapping> {
-        let raw_len = len + HUGE_PAGE;
-        let raw = map(raw_len, libc::PROT_NONE, libc::MAP_NORESERVE)?;
-        let skip = raw.as_ptr().align_offset(HUGE_PAGE);
-        // SAFETY: skip < HUGE_PAGE, and the mapping just made is HUGE_PAGE longer than len.
-        let base = unsafe { raw.add(skip) };
-        Ok(Mapping { raw, raw_len, base, len })
-    }
-
-    /// Readable and writable zeroes, faulted in at once.
-    fn populated(len: usize) -> io::Result<Mapping> {
-        let raw_len = len.next_multiple_of(PAGE);
-        let raw = map(raw_len, libc::PROT_READ | libc::PROT_WRITE, libc::MAP_POPULATE)?;
-        Ok(Mapping { raw, raw_len, base: raw, len })
-    }
-
-    fn pointer(&self, at: usize, len: usize) -> NonNull<u8> {
-        assert!(len <= self.len && at <= self.len - len, "range outside of the mapping");
-        // SAFETY: the assertion keeps the range inside this mapping, which lives as long as self.
-        unsafe { self.base.add(at) }
-    }
-
-    fn make_writable(&self, at: usize, len: usize) -> io::Result<()> {
-        let start = self.pointer(at, len);
-        // SAFETY: the range is inside our own mapping; giving it more rights invalidates nobody's view of it.
-        check(unsafe { libc::mprotect(start.as_ptr().cast(), len, libc::PROT_READ | libc::PROT_WRITE) })
-    }
-
-    /// Advice that keeps the contents (huge pages on or off, populate). Refusal is harmless: memory then comes at first touch.
-    fn advise(&self, at: usize, len: usize, advice: libc::c_int) {
-        let start = self.pointer(at, len);
-        // SAFETY: inside our own mapping, and none of the advices passed here changes contents.
-        unsafe { libc::madvise(start.as_ptr().cast(), len, advice) };
-    }
-
-    /// Gives the memory of a range back; it reads as zero afterwards. The caller sees to it that nobody reads it.
-    fn discard(&self, at: usize, len: usize) {
-        let start = self.pointer(at, len);
-        // SAFETY: inside our own mapping; callers hold the range exclusively (returned segment, unused table tail).
-        unsafe { libc::madvise(start.as_ptr().cast(), len, libc::MADV_DONTNEED) };
-    }
-}
-
-impl Drop for Mapping {
-    fn drop(&mut self) {
-        // SAFETY: owned by self alone, and nothing borrowed from it outlives self.
-        let result = unsafe { libc::munmap(self.raw.as_ptr().cast(), self.raw_len) };
-        if result != 0 {
-            // Unmapping from the middle of a merged area can fail at vm.max_map_count: then only addresses leak.
-            // SAFETY: still ours, since the unmapping failed.
-            unsafe { libc::madvise(self.raw.as_ptr().cast(), self.raw_len, libc::MADV_DONTNEED) };
-        }
-    }
-}
-
-fn map(len: usize, protection: libc::c_int, flags: libc::c_int) -> io::Result<NonNull<u8>> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | flags;
-    // SAFETY: a new anonymous mapping at an address of the kernel's choice touches no existing memory.
-    let address = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
-    if address == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mmap returned address zero"))
-}
-
-fn check(result: libc::c_int) -> io::Result<()> {
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Reserves `len` bytes, or as much of it as a limit on addresses (`ulimit -v`) allows, but at least `least`.
-fn reserve_up_to(mut len: usize, least: usize) -> io::Result<Mapping> {
-    loop {
-        match Mapping::reserve(len) {
-            Err(_) if len / 2 >= least => len = (len / 2).next_multiple_of(HUGE_PAGE),
-            result => return result,
-        }
-    }
-}
 
 /// Items begin at multiples of this many bytes. Four saves two bytes an item against eight, and reaches half as far.
 pub(super) const GRAIN: usize = 4;
@@ -185,7 +94,7 @@ const WRITABLE_AHEAD: usize = 16;
 /// The first segments of a partition consist of small pages, faulted in one by one, so that little data takes little memory:
 /// with two million items four bytes an item less, for 4 to 10 % of speed in batches while data is that
 /// small. (Making huge pages of them later by MADV_COLLAPSE was tried: each time, whoever touches memory stands still for 0.6 ms.)
-const FIRST_SMALL: usize = 24;
+const FIRST_SMALL: usize = 32;
 
 /// The partition's own handle: reads and writes bytes, takes and returns segments.
 pub(super) struct Arena {
@@ -493,238 +402,4 @@ impl Drop for Pin {
         let segment = self.at >> self.shared.segment_shift;
         self.shared.pins[segment].count.fetch_sub(1, Ordering::Release);
     }
-}
-
-/// Zeroed memory of its own, for one large value.
-pub(super) struct OwnMemory(Mapping);
-
-impl OwnMemory {
-    pub fn new(len: usize) -> io::Result<OwnMemory> {
-        Mapping::populated(len.max(1)).map(OwnMemory)
-    }
-
-    /// Bytes that stay resident.
-    pub fn resident(&self) -> usize {
-        self.0.raw_len
-    }
-
-    pub fn bytes(&self) -> &[u8] {
-        // SAFETY: readable, owned by self; `&self` excludes `bytes_mut`.
-        unsafe { std::slice::from_raw_parts(self.0.base.as_ptr(), self.0.len) }
-    }
-
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        // SAFETY: writable, owned by self; `&mut self` excludes every other view.
-        unsafe { std::slice::from_raw_parts_mut(self.0.base.as_ptr(), self.0.len) }
-    }
-}
-
-/// One cache line of an index; index.rs gives the words their meaning.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C, align(64))]
-pub(super) struct Bucket {
-    pub head: [u64; 2],
-    pub offsets: [u32; 12],
-}
-
-/// A growing array of buckets that never moves: reserved addresses, committed in chunks.
-pub(super) struct Table {
-    shared: Arc<TableShared>,
-    /// The mapping's, kept here to spare every access a step through the Arc.
-    base: NonNull<Bucket>,
-    len: usize,
-}
-
-// SAFETY: the pointer is that of the mapping which `shared` owns and which is itself Send and Sync.
-unsafe impl Send for Table {}
-// SAFETY: as above; through `&Table` buckets are only read, and written through `&mut Table`.
-unsafe impl Sync for Table {}
-
-/// What the control thread needs of a table to commit ahead of its growth.
-pub(super) struct TableShared {
-    mapping: Mapping,
-    huge: bool,
-    budget: Arc<Budget>,
-    /// Buckets in use: how far ahead memory should be ready.
-    used: AtomicUsize,
-    state: Mutex<TableState>,
-}
-
-struct TableState {
-    /// Bytes that the index may touch.
-    granted: usize,
-    /// Bytes that are writable and counted: never below `granted`.
-    committed: usize,
-}
-
-/// Below this a table grows in small chunks of small pages: a chunk, of which half is unused on average and up to a quarter again
-/// committed ahead, is to be a small part of what is there.
-const SMALL_TABLE: usize = 4 * HUGE_PAGE;
-const SMALL_CHUNK: usize = 64 << 10;
-
-impl Table {
-    /// `huge`: huge pages, for partitions with memory to match.
-    pub fn new(reserve: usize, huge: bool, budget: Arc<Budget>) -> io::Result<Table> {
-        let mapping = reserve_up_to(reserve.next_multiple_of(HUGE_PAGE), HUGE_PAGE)?;
-        if huge {
-            let small = SMALL_TABLE.min(mapping.len);
-            mapping.advise(small, mapping.len - small, libc::MADV_HUGEPAGE);
-        } else {
-            mapping.advise(0, mapping.len, libc::MADV_NOHUGEPAGE);
-        }
-        let base = mapping.base.cast();
-        let state = Mutex::new(TableState { granted: 0, committed: 0 });
-        let shared = TableShared { mapping, huge, budget, used: AtomicUsize::new(0), state };
-        Ok(Table { shared: Arc::new(shared), base, len: 0 })
-    }
-
-    pub fn shared(&self) -> &Arc<TableShared> {
-        &self.shared
-    }
-
-    pub fn len(&self) -> usize {
-        self.len
-    }
-
-    /// Makes room for `buckets`. What was not there before holds old contents or zeroes.
-    pub fn grow(&mut self, buckets: usize) -> bool {
-        if buckets <= self.len {
-            return true;
-        }
-        let mut state = self.shared.state.lock();
-        while state.granted < buckets * size_of::<Bucket>() {
-            let next = self.shared.next_chunk(state.granted);
-            if state.committed < next && !self.shared.commit(&mut state) {
-                return false;
-            }
-            state.granted = next;
-            self.len = next / size_of::<Bucket>();
-        }
-        true
-    }
-
-    /// Notes how many buckets are in use, for whoever commits ahead.
-    pub fn note_used(&self, buckets: usize) {
-        self.shared.used.store(buckets, Ordering::Relaxed);
-    }
-
-    /// Gives up what lies beyond `buckets`; [`TableShared::trim`] returns the memory. False if no whole chunk is free.
-    pub fn shrink(&mut self, buckets: usize) -> bool {
-        let mut granted = 0;
-        while granted < buckets * size_of::<Bucket>() {
-            granted = self.shared.next_chunk(granted);
-        }
-        if granted >= self.len * size_of::<Bucket>() {
-            return false;
-        }
-        self.len = granted / size_of::<Bucket>();
-        self.shared.state.lock().granted = granted;
-        true
-    }
-
-    #[inline]
-    pub fn get(&self, bucket: usize) -> &Bucket {
-        assert!(bucket < self.len, "bucket outside of the table");
-        // SAFETY: below `len`, so committed; any bits are a Bucket; the borrow of self excludes the one writer.
-        unsafe { self.base.add(bucket).as_ref() }
-    }
-
-    #[inline]
-    pub fn get_mut(&mut self, bucket: usize) -> &mut Bucket {
-        assert!(bucket < self.len, "bucket outside of the table");
-        // SAFETY: as in `get`; `&mut self` excludes every other view, since Table is the one handle that lends buckets.
-        unsafe { self.base.add(bucket).as_mut() }
-    }
-
-    #[inline]
-    pub fn prefetch(&self, bucket: usize) {
-        prefetch(self.base.as_ptr().wrapping_add(bucket).cast());
-    }
-}
-
-impl TableShared {
-    /// The end of the chunk that begins at `at`.
-    fn next_chunk(&self, at: usize) -> usize {
-        at + if self.huge && at >= SMALL_TABLE { HUGE_PAGE } else { SMALL_CHUNK }
-    }
-
-    fn commit(&self, state: &mut TableState) -> bool {
-        let next = self.next_chunk(state.committed);
-        let len = next - state.committed;
-        if next > self.mapping.len || self.mapping.make_writable(state.committed, len).is_err() {
-            return false;
-        }
-        // Not refused by the budget: an index that cannot grow would slow every key down. Partitions give segments back.
-        self.budget.index.fetch_add(len, Ordering::Relaxed);
-        state.committed = next;
-        true
-    }
-
-    /// Faults the next chunk in when the current one is three quarters full. Takes no partition's lock.
-    pub fn prefault_step(&self) -> bool {
-        let mut state = self.state.lock();
-        let used = self.used.load(Ordering::Relaxed) * size_of::<Bucket>();
-        let (from, chunk) = (state.committed, self.next_chunk(state.committed) - state.committed);
-        if state.granted == 0 || state.committed > state.granted || used + chunk / 4 < state.granted {
-            return false;
-        }
-        let done = self.commit(&mut state);
-        // The partition may wait for this lock only to be granted what is being faulted in here, so it loses nothing.
-        if done {
-            self.mapping.advise(from, chunk, libc::MADV_POPULATE_WRITE);
-        }
-        done
-    }
-
-    /// Returns the memory beyond what is granted.
-    pub fn trim(&self) {
-        let mut state = self.state.lock();
-        let surplus = state.committed - state.granted;
-        if surplus > 0 {
-            self.mapping.discard(state.granted, surplus);
-            state.committed = state.granted;
-            self.budget.index.fetch_sub(surplus, Ordering::Relaxed);
-        }
-    }
-
-    pub fn committed(&self) -> usize {
-        self.state.lock().committed
-    }
-}
-
-impl Drop for TableShared {
-    fn drop(&mut self) {
-        self.budget.index.fetch_sub(self.state.get_mut().committed, Ordering::Relaxed);
-    }
-}
-
-/// Asks for the cache line at an address. Never faults, so any address may be passed.
-#[inline]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch is a hint; it reads nothing and cannot fault.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
-    unsafe {
-        std::arch::asm!("prfm pldl1keep, [{0}]", in(reg) address, options(nostack, readonly, preserves_flags));
-    }
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-    let _ = address;
-}
-
-/// A bit for each of the sixteen bytes of `head` (lowest first) that equals `byte`.
-#[inline]
-pub(super) fn equal_bytes(head: [u64; 2], byte: u8) -> u32 {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: these instructions belong to SSE2, which every x86-64 has, and work on registers only.
-    return unsafe {
-        use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
-        let bytes = _mm_set_epi64x(head[1].cast_signed(), head[0].cast_signed());
-        _mm_movemask_epi8(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(byte.cast_signed()))).cast_unsigned()
-    };
-    #[cfg(not(target_arch = "x86_64"))]
-    (0..16).fold(0, |mask, n| mask | u32::from((head[n / 8] >> (n % 8 * 8)) as u8 == byte) << n)
 }

@@ -144,7 +144,7 @@ impl Partition {
         }
         loop {
             if let Some((segment, at)) = self.log.append(queue, class, size, now_ms) {
-                let late = self.arena.segment_size() / 4 * 3;
+                let late = self.arena.segment_size() / 8 * 7;
                 if (at as usize) < late && at as usize + size >= late && !self.scarce {
                     self.arena.want_ready();
                 }
@@ -238,6 +238,7 @@ impl Partition {
                     self.log.free.push(segment);
                     continue;
                 }
+                self.room_wanted = self.arena.segment_size();
                 return Err(match self.policy.eviction {
                     Eviction::None => WriteError::OutOfMemory,
                     Eviction::Lru | Eviction::S3Fifo => WriteError::NeedsRoom,

@@ -190,11 +190,18 @@ impl Index {
     }
 
     /// Adds an entry after a successful [`Index::reserve`], and divides a bucket if there are now too many items.
-    pub fn insert(&mut self, hash: u64, offset: Offset, hash_of: impl Fn(Offset) -> u64) {
+    /// `prefetch` and `hash_of` look at items: all of a divided bucket are fetched before the first is hashed.
+    pub fn insert(
+        &mut self,
+        hash: u64,
+        offset: Offset,
+        prefetch: impl Fn(Offset),
+        hash_of: impl Fn(Offset) -> u64,
+    ) {
         self.append(self.address(hash), tag_of(hash), offset);
         self.items += 1;
         if self.items * 2 > self.buckets() * GROW_ABOVE_HALVES {
-            self.divide(hash_of);
+            self.divide(prefetch, hash_of);
         }
     }
 
@@ -298,7 +305,7 @@ impl Index {
     }
 
     /// Divides the bucket at `split` in two. Skipped when there is no memory: chains then grow a little longer.
-    fn divide(&mut self, hash_of: impl Fn(Offset) -> u64) {
+    fn divide(&mut self, prefetch: impl Fn(Offset), hash_of: impl Fn(Offset) -> u64) {
         let (low, high) = (self.split, self.buckets());
         // Two chains need at most one overflow bucket more than one chain of the same entries.
         if self.level >= 31 || !self.primary.grow(high + 1) || !self.reserve() {
@@ -307,6 +314,7 @@ impl Index {
         self.primary.note_used(high + 1);
         *self.primary.get_mut(high) = Bucket::default();
         self.empty_chain(low);
+        self.scratch.iter().for_each(|(_, offset)| prefetch(*offset));
         let bit = 1u64 << self.level;
         let entries = std::mem::take(&mut self.scratch);
         for &(tag, offset) in &entries {
@@ -395,7 +403,7 @@ mod tests {
         let count = 200_000;
         for n in 1..=count {
             assert!(index.reserve());
-            index.insert(hash_of(Offset(n)), Offset(n), hash_of);
+            index.insert(hash_of(Offset(n)), Offset(n), |_| (), hash_of);
         }
         assert!(index.buckets() * GROW_ABOVE_HALVES >= 2 * count as usize);
         assert!((1..=count).all(|n| slot_of(&index, Offset(n)).is_some()));
@@ -418,7 +426,7 @@ mod tests {
         let mut index = index();
         for n in 1..5000 {
             assert!(index.reserve());
-            index.insert(hash_of(Offset(n)), Offset(n), hash_of);
+            index.insert(hash_of(Offset(n)), Offset(n), |_| (), hash_of);
         }
         assert_ne!(index.split, 0);
         let (mut point, mut seen) = (0, Vec::new());
@@ -436,7 +444,7 @@ mod tests {
         let mut index = index();
         for n in 1..200_000 {
             assert!(index.reserve());
-            index.insert(hash_of(Offset(n)), Offset(n), hash_of);
+            index.insert(hash_of(Offset(n)), Offset(n), |_| (), hash_of);
         }
         let grown = index.tables()[0].committed();
         for n in 1..200_000 {

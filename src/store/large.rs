@@ -153,11 +153,17 @@ impl LargeTable {
 }
 
 impl Partition {
-    pub(super) fn large_copy(&self, bytes: &[u8]) -> Result<Bytes, WriteError> {
+    pub(super) fn large_copy(&mut self, bytes: &[u8]) -> Result<Bytes, WriteError> {
         if bytes.len() > self.limits.max_value_size {
             return Err(WriteError::TooLarge);
         }
+        self.room_wanted = bytes.len();
         LargeMemory::copy_of(bytes, &self.budget)
+    }
+
+    fn large_memory(&mut self, len: usize) -> Result<LargeMemory, WriteError> {
+        self.room_wanted = len;
+        LargeMemory::new(len, &self.budget)
     }
 
     /// `modify` of a value that is large before and after. Memory may be mapped and copied under the lock here: the edit has
@@ -174,7 +180,7 @@ impl Partition {
             edit(bytes);
         } else {
             let spare = if new_len > old_len { new_len / 8 } else { 0 };
-            let mut memory = LargeMemory::new(new_len + spare, &self.budget)?;
+            let mut memory = self.large_memory(new_len + spare)?;
             let kept = old_len.min(new_len);
             let bytes = &mut memory.memory.bytes_mut()[..new_len];
             bytes[..kept].copy_from_slice(&self.large.value(slot)[..kept]);
@@ -199,7 +205,7 @@ impl Partition {
         now_ms: u64,
         edit: &mut dyn FnMut(&mut [u8]),
     ) -> Result<(), WriteError> {
-        let mut memory = LargeMemory::new(new_len, &self.budget)?;
+        let mut memory = self.large_memory(new_len)?;
         let (offset, header, found) = self.write(key, found, draft, now_ms)?;
         let bytes = memory.memory.bytes_mut();
         if let Some(old) = found {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Store ── hash's top bits ──► partition 0 … n-1, each behind its lock
-//!                                 Partition   what commands ask for          partition.rs  scan.rs
+//!                                 Partition   what commands ask for          partition.rs  writing.rs  scan.rs
 //!                                   index     hash → offset                  index.rs
 //!                                   log       order and life of segments     log.rs
 //!                                   arena     the bytes (unsafe lives here)  arena.rs  item.rs
@@ -25,6 +25,7 @@ mod log;
 mod maintenance;
 mod partition;
 mod scan;
+mod writing;
 
 pub use budget::Budget;
 pub use partition::{Entry, Partition, PartitionStats};
@@ -83,7 +84,8 @@ pub enum WriteError {
     /// Eviction is off, or nothing is left to evict: Redis's OOM error.
     #[error("out of memory")]
     OutOfMemory,
-    /// This partition has nothing left to evict, others do: unlock, [`Store::make_room`], try again.
+    /// This partition has nothing left to evict, others do: unlock, [`Store::make_room`] for [`Partition::room_wanted`], try
+    /// again.
     #[error("the partition needs room from the others")]
     NeedsRoom,
     /// Larger than `max_value_size`.

@@ -52,6 +52,10 @@ impl Batcher {
         stats: &mut CommandStats,
         now_ms: u64,
     ) {
+        if requests.is_empty() {
+            // A run of barriers: nothing between them.
+            return;
+        }
         self.sort(store, requests);
         let partitions = store.partitions();
         for step in 0..partitions {
@@ -113,15 +117,17 @@ fn execute_group(
     let mut attempts = 0;
     while done < order.len() {
         let last_try = attempts == ROOM_ATTEMPTS;
-        let executed = {
+        let (executed, room_wanted) = {
             let mut held = store.lock(partition);
-            command::execute(&mut held, requests, &order[done..], scratch, stats, now_ms, last_try)
+            let executed =
+                command::execute(&mut held, requests, &order[done..], scratch, stats, now_ms, last_try);
+            (executed, held.room_wanted())
         };
         done += executed;
         if done < order.len() {
             // Nothing of this partition is left to evict: the others give way, with no lock held here.
             attempts = if executed > 0 { 1 } else { attempts + 1 };
-            if store.make_room(0).is_err() {
+            if store.make_room(room_wanted).is_err() {
                 attempts = ROOM_ATTEMPTS;
             }
         }

@@ -24,7 +24,7 @@ pub struct Conn {
     pub json_resume: json::Resume,
     /// Total length at which the inbox is worth parsing again.
     pub need: usize,
-    /// Unix milliseconds of the last received byte.
+    /// Unix milliseconds when bytes last came from the peer, or were taken by it after they had to wait.
     pub last_active_ms: u64,
     /// Index into this turn's sources plus one; 0: none.
     pub source: u32,
@@ -113,7 +113,11 @@ impl Connections {
         self.slots.get(from..)?.iter().flatten().next().map(|conn| conn.id)
     }
 
-    pub fn ids(&self) -> Vec<ConnId> {
-        self.slots.iter().flatten().map(|conn| conn.id).collect()
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Conn> {
+        self.slots.iter_mut().flatten().map(|conn| &mut **conn)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Conn> {
+        self.slots.iter().flatten().map(|conn| &**conn)
     }
 }

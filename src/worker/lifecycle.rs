@@ -138,6 +138,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let low = self.shared.config.output_low;
         let Some(conn) = self.conns.get(id) else { return };
         conn.outbox.sent();
+        // A peer that takes a large reply slowly is not idle.
+        conn.last_active_ms = self.now_ms;
         if result.is_err() {
             self.failed.push(id);
             return;
@@ -192,26 +194,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn messages(&mut self) {
         for message in self.shared.take_messages(self.id) {
             match message {
-                Message::Kill(client) => {
-                    let found = self
-                        .conns
-                        .ids()
-                        .into_iter()
-                        .find(|id| self.conns.get(*id).is_some_and(|conn| conn.client.id == client));
-                    if let Some(id) = found {
-                        self.kill(id);
-                    }
+                // At once, whatever is unsent: it may be killed because it does not read. (Who kills itself closes as by QUIT.)
+                Message::Kill => {
+                    let killed = self.conns.iter().filter(|conn| conn.client.is_killed());
+                    self.failed.extend(killed.map(|conn| conn.id));
                 }
                 Message::Drain => self.begin_drain(),
             }
-        }
-    }
-
-    /// Closes once what has been answered is sent; a killer gets its own reply that way.
-    pub(super) fn kill(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get(id) {
-            conn.closing = true;
-            self.closing_next.push(id);
         }
     }
 

@@ -16,6 +16,7 @@ mod batch;
 mod connections;
 mod lifecycle;
 mod output;
+mod parser;
 mod rounds;
 #[cfg(test)]
 mod simulation;
@@ -23,7 +24,6 @@ mod start;
 mod upkeep;
 
 use crate::conn::Inbox;
-use crate::limits::TURN_OUTPUT_BYTES;
 use crate::proto::ParseLimits;
 use crate::ring::{ConnId, Driver, Event, Outgoing};
 use crate::server::Shared;
@@ -108,7 +108,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             id,
             limits: shared.parse_limits(),
             conns: Connections::default(),
-            rounds: Rounds::new(Batcher::new(first, own)),
+            rounds: Rounds::new(Batcher::new(first, own), shared.config.turn_output()),
             outgoing: Outgoing::default(),
             events: Vec::new(),
             sources: Vec::new(),
@@ -203,11 +203,17 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             SourceBytes::Fresh(data) => self.driver.received(*data),
             SourceBytes::Inbox(inbox) => inbox.unread(),
         }));
-        let env = TurnEnv { shared: &self.shared, limits: &self.limits, now_ms: self.now_ms };
+        let turn_output = self.shared.config.turn_output();
+        let env = TurnEnv { shared: &self.shared, limits: &self.limits, turn_output, now_ms: self.now_ms };
         self.rounds.play(&mut self.conns, &self.sources, &slices, &mut self.progress, &env);
         self.slices = rounds::recycle(slices);
-        for i in 0..self.sources.len() {
-            self.keep_rest(i);
+        // Whom the turn had no room for comes first in the next, or who asks for much could keep others waiting for ever.
+        for served in [false, true] {
+            for i in 0..self.sources.len() {
+                if (self.progress[i].requests > 0) == served {
+                    self.keep_rest(i);
+                }
+            }
         }
     }
 
@@ -276,7 +282,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         self.outgoing.clear();
-        if self.outgoing.bytes.capacity() > 2 * TURN_OUTPUT_BYTES {
+        if self.outgoing.bytes.capacity() > 2 * self.shared.config.turn_output() {
             self.outgoing.bytes = Vec::new();
         }
     }

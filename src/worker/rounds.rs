@@ -7,20 +7,18 @@
 
 use super::batch::Batcher;
 use super::connections::{Conn, Connections};
-use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Plan, PlanContext, Request};
+use super::parser::{Parser, Place, Run, RunEnd};
+use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Request, table};
 use crate::conn::{Inbox, ReplyMode};
-use crate::limits::{
-    GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS, TURN_OUTPUT_BYTES, TURN_REPLY_BYTES, TURN_REQUESTS,
-};
-use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, ReplyBuf, Scratch, detect, json, resp};
+use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
+use crate::proto::{Outcome, ParseLimits, Protocol, ReplyBuf, Scratch, json, resp};
 use crate::ring::{ConnId, RecvRef};
 use crate::server::Shared;
 use bumpalo::Bump;
 use std::ops::Range;
 
-/// Most arguments, and most bytes beside a request's own, for which memory is kept from round to round.
-const KEPT_ARGS: usize = 16 << 10;
-const KEPT_BUMP: usize = 1 << 20;
+/// What a round needed is kept for the next up to here, each of its parts.
+const KEPT_BYTES: usize = 1 << 20;
 
 /// Where a connection's bytes of this turn are.
 #[derive(Debug)]
@@ -89,32 +87,18 @@ pub struct Rounds {
     pub outputs: Vec<Output>,
     pub requests_done: u64,
     pub protocol_errors: u64,
+    /// Reply bytes after which a turn starts no further round.
+    turn_output: usize,
     /// Bytes of a reply lately: the largest average of a round, fading.
     reply_bytes: usize,
-}
-
-/// A source's requests in one round.
-#[derive(Debug)]
-struct Run<'a> {
-    source: usize,
-    requests: Range<usize>,
-    end: RunEnd<'a>,
-}
-
-/// Why a run ended.
-#[derive(Debug)]
-enum RunEnd<'a> {
-    /// The source's state says it.
-    Nothing,
-    Barrier(Barrier<'a>),
-    /// Framing is lost: this reply, then close.
-    Fatal(Vec<u8>),
 }
 
 /// What stays the same over a turn.
 pub struct TurnEnv<'t> {
     pub shared: &'t Shared,
     pub limits: &'t ParseLimits,
+    /// Reply bytes of one turn.
+    pub turn_output: usize,
     pub now_ms: u64,
 }
 
@@ -126,7 +110,7 @@ pub fn recycle<T, U>(mut vec: Vec<T>) -> Vec<U> {
 }
 
 impl Rounds {
-    pub fn new(batcher: Batcher) -> Rounds {
+    pub fn new(batcher: Batcher, turn_output: usize) -> Rounds {
         Rounds {
             requests: Vec::new(),
             args: Vec::new(),
@@ -139,6 +123,7 @@ impl Rounds {
             outputs: Vec::new(),
             requests_done: 0,
             protocol_errors: 0,
+            turn_output,
             reply_bytes: 0,
         }
     }
@@ -153,7 +138,7 @@ impl Rounds {
         env: &TurnEnv<'_>,
     ) {
         while progress.iter().any(|p| p.state == SourceState::Active) {
-            if self.replies.bytes.len() >= TURN_OUTPUT_BYTES {
+            if self.is_full() {
                 for progress in progress.iter_mut().filter(|p| p.state == SourceState::Active) {
                     progress.state = SourceState::Deferred;
                 }
@@ -163,6 +148,27 @@ impl Rounds {
             let requests = self.round(conns, sources, slices, progress, env);
             let average = (self.replies.bytes.len() - before) / requests.max(1);
             self.reply_bytes = average.max(self.reply_bytes - self.reply_bytes / 8);
+        }
+    }
+
+    /// What rounds hold of the process's memory from one turn to the next, bytes.
+    pub fn memory(&self) -> usize {
+        self.replies.bytes.capacity()
+            + self.scratch.bytes.capacity()
+            + self.args.capacity() * size_of::<&[u8]>()
+            + self.bump.allocated_bytes()
+    }
+
+    /// Gives back what one unusual request took: a million arguments, a batch of the largest values that are copied.
+    fn trim(&mut self) {
+        if self.scratch.bytes.capacity() > KEPT_BYTES {
+            self.scratch.bytes = Vec::new();
+        }
+        if self.args.capacity() * size_of::<&[u8]>() > KEPT_BYTES {
+            self.args = Vec::new();
+        }
+        if self.bump.allocated_bytes() > KEPT_BYTES {
+            self.bump = Bump::new();
         }
     }
 
@@ -176,7 +182,7 @@ impl Rounds {
         env: &TurnEnv<'_>,
     ) -> usize {
         // Fewer at a time when replies have been large: their sum is the turn's memory.
-        let most = (TURN_OUTPUT_BYTES / self.reply_bytes.max(1)).clamp(GROUP_REQUESTS, ROUND_REQUESTS);
+        let most = (self.turn_output / self.reply_bytes.max(1)).clamp(GROUP_REQUESTS, ROUND_REQUESTS);
         let mut bump = std::mem::take(&mut self.bump);
         let mut requests = recycle(std::mem::take(&mut self.requests));
         let mut args = recycle(std::mem::take(&mut self.args));
@@ -199,13 +205,15 @@ impl Rounds {
                 requests: &mut requests,
                 args: &mut args,
                 last_name: b"",
+                before_last: Place::default(),
                 bump: &bump,
                 stats: &mut self.stats,
                 env,
             };
             let end = parser.run(conn, slices[source], progress, most.min(RUN_REQUESTS));
             conn.client.note_commands(parser.last_name, progress.requests - done_before);
-            runs.push(Run { source, requests: start..requests.len(), end });
+            let before_last = parser.before_last;
+            runs.push(Run { source, requests: start..requests.len(), end, before_last });
         }
 
         self.batcher.execute(
@@ -231,32 +239,12 @@ impl Rounds {
         self.bump = bump;
         self.scratch.bytes.clear();
         self.scratch.pins.clear();
-        self.bound_memory();
+        self.trim();
         answered
     }
 
-    /// What one round of large requests took is not kept for the small ones that follow.
-    fn bound_memory(&mut self) {
-        if self.args.capacity() > KEPT_ARGS {
-            self.args = Vec::new();
-        }
-        if self.bump.allocated_bytes() > KEPT_BUMP {
-            self.bump = Bump::new();
-        }
-        if self.scratch.bytes.capacity() > TURN_OUTPUT_BYTES {
-            self.scratch.bytes = Vec::new();
-        }
-    }
-
-    /// Bytes held from turn to turn, for the memory account.
-    pub fn memory(&self) -> usize {
-        self.replies.bytes.capacity()
-            + self.scratch.bytes.capacity()
-            + self.args.capacity() * size_of::<&[u8]>()
-            + self.bump.allocated_bytes()
-    }
-
-    /// Encodes a run's replies in its connection's order, then runs its barrier.
+    /// Encodes a run's replies in its connection's order, then runs its barrier. Where the turn's output is full, what may answer with
+    /// much and has changed nothing yet goes back to its source: one reply at a time may be large, not one of every connection.
     fn answer(
         &mut self,
         conn: &mut Conn,
@@ -268,13 +256,24 @@ impl Rounds {
         let start = self.replies.mark();
         for request in requests {
             match conn.session.reply_mode {
-                ReplyMode::On => encode(conn.protocol, request, &self.scratch, &mut self.replies),
+                ReplyMode::On if conn.protocol == Some(Protocol::JsonLines) => {
+                    if self.is_full() && matches!(request.outcome, Outcome::Pinned(_)) {
+                        // A get, so the last of its run (see `Parser::run`).
+                        self.put_back(progress, run);
+                        break;
+                    }
+                    self.encode_json(request, env);
+                }
+                ReplyMode::On => {
+                    resp::encode(&request.outcome, &self.scratch, request.resp3, &mut self.replies)
+                }
                 ReplyMode::Off => {}
                 ReplyMode::SkipNext | ReplyMode::SkipThis => conn.session.reply_mode = ReplyMode::On,
             }
         }
         match &run.end {
             RunEnd::Nothing => {}
+            RunEnd::Barrier(_) if self.is_full() => self.put_back(progress, run),
             RunEnd::Barrier(barrier) => {
                 self.requests_done += 1;
                 if self.run_barrier(conn, barrier, env) == Flow::Close {
@@ -319,107 +318,44 @@ impl Rounds {
         }
         flow
     }
-}
 
-fn encode(protocol: Option<Protocol>, request: &Request<'_>, scratch: &Scratch, out: &mut ReplyBuf) {
-    match protocol {
-        Some(Protocol::JsonLines) => json::encode(request.key.bytes, &request.outcome, scratch, out),
-        _ => resp::encode(&request.outcome, scratch, request.resp3, out),
+    /// A value that needs escapes grows by being encoded, to six times its length at worst.
+    fn encode_json(&mut self, request: &Request<'_>, env: &TurnEnv<'_>) {
+        let start = self.replies.mark();
+        self.replies.limit(env.shared.config.output_cap);
+        json::encode(request.key.bytes, &request.outcome, &self.scratch, &mut self.replies);
+        if self.replies.unlimit() {
+            self.replies.truncate(start);
+            json::put_error(JSON_REPLY_TOO_LARGE, &mut self.replies);
+            self.stats.errors += 1;
+        }
+    }
+
+    /// Makes the last request of a run the first of its source's next turn, as if it had not been looked at.
+    fn put_back(&mut self, progress: &mut Progress, run: &Run<'_>) {
+        let name = match &run.end {
+            RunEnd::Barrier(barrier) => barrier.args[0],
+            _ => {
+                self.stats.hits -= 1;
+                self.requests_done -= 1;
+                b"get"
+            }
+        };
+        if let Some(row) = table::lookup(name) {
+            self.stats.calls[usize::from(row)] -= 1;
+        }
+        progress.at = run.before_last.at;
+        progress.requests = run.before_last.requests;
+        progress.state = SourceState::Deferred;
+    }
+
+    /// Whether the turn's output has all that it should hold.
+    fn is_full(&self) -> bool {
+        self.replies.bytes.len() >= self.turn_output
     }
 }
 
 /// Instead of a reply that one client may not hold unread.
 const REPLY_TOO_LARGE: &[u8] =
     b"-ERR the reply is larger than --output-cap allows, ask for fewer keys at a time\r\n";
-
-/// Turns one source's bytes into requests.
-struct Parser<'p, 'a> {
-    requests: &'p mut Vec<Request<'a>>,
-    args: &'p mut Vec<&'a [u8]>,
-    /// The name of the last planned request, for CLIENT LIST.
-    last_name: &'a [u8],
-    bump: &'a Bump,
-    stats: &'p mut CommandStats,
-    env: &'p TurnEnv<'p>,
-}
-
-impl<'a> Parser<'_, 'a> {
-    /// Parses until the bytes, the connection's share of the round or of the turn are used up, or a barrier is met.
-    fn run(&mut self, conn: &mut Conn, bytes: &'a [u8], progress: &mut Progress, most: usize) -> RunEnd<'a> {
-        let full = self.requests.len() + most;
-        // AUTH is a barrier: what it changes holds from the next run on.
-        let limits = ParseLimits { authenticated: conn.session.authenticated, ..*self.env.limits };
-        while self.requests.len() < full {
-            if progress.requests >= TURN_REQUESTS || progress.reply_bytes >= TURN_REPLY_BYTES {
-                progress.state = SourceState::Deferred;
-                return RunEnd::Nothing;
-            }
-            let rest = &bytes[progress.at..];
-            match self.parse(conn, rest, &limits) {
-                Parsed::Request { consumed } => {
-                    if self.env.shared.pause.holds(self.args, self.env.now_ms) {
-                        progress.state = SourceState::Paused;
-                        return RunEnd::Nothing;
-                    }
-                    progress.at += consumed;
-                    progress.requests += 1;
-                    if let Some(barrier) = self.plan(conn) {
-                        return RunEnd::Barrier(barrier);
-                    }
-                }
-                Parsed::Malformed { consumed, error } => {
-                    progress.at += consumed;
-                    progress.requests += 1;
-                    self.stats.errors += 1;
-                    self.requests.push(Request::answered(Outcome::Error(error.into()), conn.session.resp3));
-                }
-                Parsed::Skip { consumed } => progress.at += consumed,
-                Parsed::Incomplete { need } => {
-                    progress.state = SourceState::Waiting { need };
-                    return RunEnd::Nothing;
-                }
-                Parsed::Fatal { reply } => {
-                    progress.state = SourceState::Closing;
-                    return RunEnd::Fatal(reply);
-                }
-            }
-        }
-        RunEnd::Nothing
-    }
-
-    fn parse(&mut self, conn: &mut Conn, rest: &'a [u8], limits: &ParseLimits) -> Parsed {
-        self.args.clear();
-        if rest.is_empty() {
-            return Parsed::Incomplete { need: 0 };
-        }
-        let protocol = match conn.protocol {
-            Some(protocol) => protocol,
-            None => match detect::detect(rest) {
-                Some(protocol) => *conn.protocol.insert(protocol),
-                None => return Parsed::Incomplete { need: 0 },
-            },
-        };
-        match protocol {
-            Protocol::Resp => resp::parse(rest, limits, &mut conn.resp_resume, self.bump, self.args),
-            Protocol::JsonLines => json::parse(rest, limits, &mut conn.json_resume, self.bump, self.args),
-        }
-    }
-
-    /// Plans the request in `args`: into the batch, or back to the caller as a barrier.
-    fn plan(&mut self, conn: &Conn) -> Option<Barrier<'a>> {
-        let context = PlanContext {
-            store: &self.env.shared.store,
-            bump: self.bump,
-            session: &conn.session,
-            host: self.env.shared,
-            now_ms: self.env.now_ms,
-        };
-        self.last_name = self.args.first().copied().unwrap_or_default();
-        match command::plan(self.args, &context, self.stats) {
-            Plan::Keyed(request) => self.requests.push(request),
-            Plan::Reply(outcome) => self.requests.push(Request::answered(outcome, conn.session.resp3)),
-            Plan::Barrier(barrier) => return Some(barrier),
-        }
-        None
-    }
-}
+const JSON_REPLY_TOO_LARGE: &str = "The value is larger as JSON than --output-cap allows.";

@@ -114,14 +114,13 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     fn drain_step(&mut self) {
         let late = self.upkeep.drain_deadline_ms.is_some_and(|deadline| self.now_ms >= deadline);
-        for id in self.conns.ids() {
-            let Some(conn) = self.conns.get(id) else { continue };
+        for conn in self.conns.iter_mut() {
             let quiet = self.now_ms.saturating_sub(conn.last_active_ms) >= DRAIN_QUIET_MS;
             let answered = conn.outbox.is_empty() && conn.source == 0 && !conn.waits;
             if late {
-                self.failed.push(id);
-            } else if quiet && answered {
-                self.closing_next.push(id);
+                self.failed.push(conn.id);
+            } else if quiet && answered && !conn.closing {
+                self.closing_next.push(conn.id);
                 conn.closing = true;
             }
         }

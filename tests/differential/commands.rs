@@ -24,7 +24,7 @@ impl Spec {
         self
     }
 
-    /// Never spoiled.
+    /// Never spoiled: a mistake could mean something else, or meets an intended difference.
     const fn intact(mut self) -> Spec {
         self.mutable = false;
         self
@@ -282,7 +282,12 @@ pub const COMMANDS: &[Spec] = &[
     spec("COMMAND", 4, |g, a| {
         word(g, a, "GETKEYS");
         let inner = g.command();
-        a.extend(inner.args);
+        // MSETEX with its last value missing: Valkey lists its keys, this server says that the arguments are wrong.
+        a.extend(if inner.args[0].eq_ignore_ascii_case(b"MSETEX") {
+            vec![b"DBSIZE".to_vec()]
+        } else {
+            inner.args
+        });
     })
     .intact(),
     spec("TIME", 1, none).check(Check::Kind),

@@ -10,6 +10,8 @@
 //! - what describes the server (HELLO's name and version, CLIENT ID, TIME, MEMORY USAGE, OBJECT REFCOUNT): only its kind is compared;
 //! - an error that quotes binary arguments: this server's errors are text (what is no UTF-8 is
 //!   replaced), and Valkey's end at the first zero byte: compared as text up to there;
+//! - COMMAND GETKEYS of an MSETEX without its last value: an error here, its keys there;
+//! - moments beyond the year 10889, where an expiry's 48 bits end: told apart there, not here;
 //! - OBJECT ENCODING of a value that was changed in place: Valkey answers by history, this server by the value.
 
 mod commands;

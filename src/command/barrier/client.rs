@@ -123,6 +123,8 @@ fn short(text: &[u8]) -> Result<&[u8], ErrorText> {
 }
 
 fn plain_text(text: &[u8]) -> Option<Box<str>> {
+    // Valkey reads these as C strings, to the first NUL.
+    let text = &text[..memchr::memchr(0, text).unwrap_or(text.len())];
     let text = text.iter().all(u8::is_ascii_graphic).then(|| std::str::from_utf8(text).ok())?;
     text.map(Box::from)
 }

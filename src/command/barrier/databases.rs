@@ -2,7 +2,7 @@
 
 use super::locked::LockedSet;
 use super::{database, reply};
-use crate::command::plan::{NOT_AN_INT32, SYNTAX};
+use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, integer};
 use crate::proto::resp::Writer;
@@ -41,9 +41,7 @@ fn flush(args: &[&[u8]], db: Option<u8>, ctx: &mut Context<'_>, out: &mut Writer
 /// SELECT index.
 pub fn select(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     reply(out, |out| {
-        let number = integer(args[1])?;
-        i32::try_from(number).map_err(|_| NOT_AN_INT32)?;
-        ctx.session.db = database(number)?;
+        ctx.session.db = database(integer(args[1])?)?;
         ctx.host.client_changed(ctx.session);
         out.ok();
         Ok(())

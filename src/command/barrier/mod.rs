@@ -51,6 +51,7 @@ pub use server::{
 pub use transfer::{copy, rename, renamenx};
 
 use super::Flow;
+use super::plan::NOT_AN_INT32;
 use super::table::ErrorText;
 use crate::proto::resp::Writer;
 use crate::store::DATABASES;
@@ -63,8 +64,9 @@ fn reply(out: &mut Writer<'_>, write: impl FnOnce(&mut Writer<'_>) -> Result<(),
     Flow::Continue
 }
 
-/// The number of a database that there is.
+/// The number of a database that there is. Numbers beyond 32 bits have an error of their own, as in Redis.
 fn database(number: i64) -> Result<u8, ErrorText> {
+    i32::try_from(number).map_err(|_| NOT_AN_INT32)?;
     u8::try_from(number)
         .ok()
         .filter(|db| *db < DATABASES)

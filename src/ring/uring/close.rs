@@ -9,7 +9,7 @@
     reason = "submission queue entries carry addresses; buffers are leaked rather than freed early"
 )]
 
-use super::conn::Closing;
+use super::conn::{Closing, Recv};
 use super::token::Token;
 use super::{Operation, Uring};
 use crate::ring::{ConnId, Event, Outgoing};
@@ -54,13 +54,22 @@ impl Uring {
         self.queue_close_entry(id, Closing::Submitted)
     }
 
-    /// Cancels whatever the kernel holds of this descriptor: executed while it is submitted, before what follows.
+    /// Cancels whatever the kernel holds of this connection: executed while it is submitted, before what follows. By token, which the
+    /// kernel finds by its hash: by descriptor it would search every armed receive of the ring, and 9,000 closes took 7 s.
     pub(super) fn queue_cancel_all(&mut self, id: ConnId) -> io::Result<()> {
-        let Some(conn) = self.conns.get_mut(id).filter(|conn| conn.in_kernel > 0) else { return Ok(()) };
-        let what = CancelBuilder::fd(types::Fd(conn.fd.as_raw_fd())).all();
-        let entry = opcode::AsyncCancel2::new(what).build().flags(squeue::Flags::SKIP_SUCCESS);
-        // SAFETY: the entry names no memory.
-        unsafe { self.kernel.push(&entry.user_data(Token::Ignored.encode())) }
+        let Some(conn) = self.conns.get(id) else { return Ok(()) };
+        let receives = matches!(conn.recv, Recv::Armed | Recv::Stopping);
+        let sends = conn.owned.as_ref().is_some_and(|owned| owned.in_kernel());
+        for (under_way, token) in [(receives, Token::Recv(id)), (sends, Token::Chunk(id))] {
+            if under_way {
+                // All: the chunks of a chain share their token.
+                let what = CancelBuilder::user_data(token.encode()).all();
+                let entry = opcode::AsyncCancel2::new(what).build().flags(squeue::Flags::SKIP_SUCCESS);
+                // SAFETY: the entry names no memory.
+                unsafe { self.kernel.push(&entry.user_data(Token::Ignored.encode()))? };
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn queue_close_entry(&mut self, id: ConnId, state: Closing) -> io::Result<()> {

@@ -15,9 +15,6 @@ fn bytes_of(bits: &[bool]) -> Vec<u8> {
 
 /// The positions that a range names, as Redis resolves it.
 fn resolve(start: i64, end: i64, len: i64) -> std::ops::Range<i64> {
-    if start < 0 && end < 0 && start > end {
-        return 0..0;
-    }
     let from_end = |at: i64| if at < 0 { (at + len).max(0) } else { at };
     from_end(start)..(from_end(end).min(len - 1) + 1)
 }
@@ -42,7 +39,9 @@ proptest! {
     fn counting(value in prop::collection::vec(any::<u8>(), 1..40), start in -350_i64..350, end in -350_i64..350, in_bits: bool) {
         let bits = bits_of(&value);
         let unit = if in_bits { 1 } else { 8 };
-        let range = resolve(start, end, bits.len() as i64 / unit);
+        // BITCOUNT alone finds nothing in a range whose end is before its start, both counted from the end; BITPOS clamps both.
+        let reversed = start < 0 && end < 0 && start > end;
+        let range = if reversed { 0..0 } else { resolve(start, end, bits.len() as i64 / unit) };
         let expected = bits
             .iter()
             .enumerate()

@@ -1,0 +1,154 @@
+//! One source's share of a round: its bytes become requests, up to its first barrier.
+//!
+//! ```text
+//!   bytes of a source   SET GET GET  MGET   GET GET …
+//!                       └─ batch ─┘ barrier └─ the next round's run
+//! ```
+
+use super::connections::Conn;
+use super::rounds::{Progress, SourceState, TurnEnv};
+use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Request};
+use crate::limits::{TURN_REPLY_BYTES, TURN_REQUESTS};
+use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, detect, json, resp};
+use bumpalo::Bump;
+use std::ops::Range;
+
+/// A source's requests in one round.
+#[derive(Debug)]
+pub struct Run<'a> {
+    pub source: usize,
+    pub requests: Range<usize>,
+    pub end: RunEnd<'a>,
+    /// How far the source was before the run's last request: to here it goes back when the turn has no room for that one's reply.
+    pub before_last: Place,
+}
+
+/// A place between two requests of a source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Place {
+    /// Bytes consumed.
+    pub at: usize,
+    /// Requests counted.
+    pub requests: u32,
+}
+
+/// Why a run ended.
+#[derive(Debug)]
+pub enum RunEnd<'a> {
+    /// The source's state says it.
+    Nothing,
+    Barrier(Barrier<'a>),
+    /// Framing is lost: this reply, then close.
+    Fatal(Vec<u8>),
+}
+
+/// Turns one source's bytes into requests.
+pub struct Parser<'p, 'a> {
+    pub requests: &'p mut Vec<Request<'a>>,
+    pub args: &'p mut Vec<&'a [u8]>,
+    /// The name of the last planned request, for CLIENT LIST.
+    pub last_name: &'a [u8],
+    pub before_last: Place,
+    pub bump: &'a Bump,
+    pub stats: &'p mut CommandStats,
+    pub env: &'p TurnEnv<'p>,
+}
+
+impl<'a> Parser<'_, 'a> {
+    /// Parses until the bytes, the connection's share of the round or of the turn are used up, or a barrier is met.
+    pub fn run(
+        &mut self,
+        conn: &mut Conn,
+        bytes: &'a [u8],
+        progress: &mut Progress,
+        most: usize,
+    ) -> RunEnd<'a> {
+        let full = self.requests.len() + most;
+        // AUTH is a barrier: what it changes holds from the next run on.
+        let limits = ParseLimits { authenticated: conn.session.authenticated, ..*self.env.limits };
+        while self.requests.len() < full {
+            if progress.requests >= TURN_REQUESTS
+                || progress.reply_bytes >= TURN_REPLY_BYTES.min(self.env.turn_output)
+            {
+                progress.state = SourceState::Deferred;
+                return RunEnd::Nothing;
+            }
+            let rest = &bytes[progress.at..];
+            match self.parse(conn, rest, &limits) {
+                Parsed::Request { consumed } => {
+                    if self.env.shared.pause.holds(self.args, self.env.now_ms) {
+                        progress.state = SourceState::Paused;
+                        return RunEnd::Nothing;
+                    }
+                    self.before_last = Place { at: progress.at, requests: progress.requests };
+                    progress.at += consumed;
+                    progress.requests += 1;
+                    if let Some(barrier) = self.plan(conn) {
+                        return RunEnd::Barrier(barrier);
+                    }
+                    if self.may_be_put_back(conn) {
+                        return RunEnd::Nothing;
+                    }
+                }
+                Parsed::Malformed { consumed, error } => {
+                    progress.at += consumed;
+                    progress.requests += 1;
+                    self.stats.errors += 1;
+                    self.requests.push(Request::answered(Outcome::Error(error.into()), conn.session.resp3));
+                }
+                Parsed::Skip { consumed } => progress.at += consumed,
+                Parsed::Incomplete { need } => {
+                    progress.state = SourceState::Waiting { need };
+                    return RunEnd::Nothing;
+                }
+                Parsed::Fatal { reply } => {
+                    progress.state = SourceState::Closing;
+                    return RunEnd::Fatal(reply);
+                }
+            }
+        }
+        RunEnd::Nothing
+    }
+
+    /// A get in JSON, whose reply may be a large copy: it ends its run, so that it can be read again in another turn.
+    fn may_be_put_back(&self, conn: &Conn) -> bool {
+        conn.protocol == Some(Protocol::JsonLines)
+            && self.requests.last().is_some_and(|request| matches!(request.op, Op::Get))
+    }
+
+    fn parse(&mut self, conn: &mut Conn, rest: &'a [u8], limits: &ParseLimits) -> Parsed {
+        self.args.clear();
+        if rest.is_empty() {
+            return Parsed::Incomplete { need: 0 };
+        }
+        let protocol = match conn.protocol {
+            Some(protocol) => protocol,
+            None => match detect::detect(rest) {
+                Some(protocol) => *conn.protocol.insert(protocol),
+                None => return Parsed::Incomplete { need: 0 },
+            },
+        };
+        match protocol {
+            Protocol::Resp => resp::parse(rest, limits, &mut conn.resp_resume, self.bump, self.args),
+            Protocol::JsonLines => json::parse(rest, limits, &mut conn.json_resume, self.bump, self.args),
+        }
+    }
+
+    /// Plans the request in `args`: into the batch, or back to the caller as a barrier.
+    fn plan(&mut self, conn: &Conn) -> Option<Barrier<'a>> {
+        let context = PlanContext {
+            store: &self.env.shared.store,
+            bump: self.bump,
+            session: &conn.session,
+            host: self.env.shared,
+            now_ms: self.env.now_ms,
+        };
+        self.last_name = self.args.first().copied().unwrap_or_default();
+        match command::plan(self.args, &context, self.stats) {
+            Plan::Keyed(request) => self.requests.push(request),
+            Plan::Reply(outcome) => self.requests.push(Request::answered(outcome, conn.session.resp3)),
+            Plan::Barrier(barrier) => return Some(barrier),
+        }
+        None
+    }
+}
