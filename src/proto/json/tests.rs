@@ -180,8 +180,16 @@ fn a_large_value_is_copied_only_to_be_escaped() {
     assert_eq!(bytes, format!("{head}\"\"}}"));
     assert_eq!(pins, [(head.len() + 1, Bytes::from_static("plain é".as_bytes()))]);
     let (bytes, pins) = reply(b"k", Outcome::Pinned(0), b"two\nlines");
-    assert_eq!(bytes, format!("{head}}}"));
-    assert_eq!(pins, [(head.len(), Bytes::from_static(br#""two\nlines""#))]);
+    assert_eq!((bytes, pins), (format!("{head}{}}}", r#""two\nlines""#), vec![]));
+}
+
+#[test]
+fn escaping_ends_at_the_limit_of_a_reply() {
+    let scratch = Scratch { bytes: Vec::new(), pins: vec![Bytes::from(vec![b'\n'; 100_000])] };
+    let mut out = ReplyBuf::default();
+    out.limit(1_000);
+    encode(b"k", &Outcome::Pinned(0), &scratch, &mut out);
+    assert!(out.bytes.len() <= 1_000 && out.unlimit(), "{} bytes", out.bytes.len());
 }
 
 proptest! {
