@@ -5,6 +5,7 @@
 
 use super::connections::{Conn, Connections};
 use super::rounds::{Output, Source};
+use crate::limits::OUTPUT_HIGH;
 use crate::proto::ReplyBuf;
 use crate::ring::{Driver, Outgoing, Piece, Send};
 use crate::store::LONGEST_INLINE;
@@ -15,6 +16,9 @@ use std::ops::Range;
 /// the store: sixteen kilobytes would keep two megabytes from being reused for as long as the reader likes. Longer ones
 /// have memory of their own.
 const MOST_COPIED: usize = LONGEST_INLINE;
+/// As long as its reader has not left more than this, bytes: where receiving stops by default. Beyond is the rest of one long
+/// reply, of which copies could push keys out.
+const COPIED_IN_ALL: usize = OUTPUT_HIGH;
 /// Most pieces and bytes of one owned send.
 const OWNED_PIECES: usize = 64;
 const OWNED_BYTES: usize = 4 << 20;
@@ -88,7 +92,7 @@ fn to_outbox(conn: &mut Conn, output: &Output, replies: &ReplyBuf) {
 }
 
 fn push_value(conn: &mut Conn, value: Bytes) {
-    if value.len() <= MOST_COPIED {
+    if value.len() <= MOST_COPIED && conn.outbox.len() < COPIED_IN_ALL {
         conn.outbox.push(&value);
     } else {
         conn.outbox.push_pinned(value);
