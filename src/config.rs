@@ -214,6 +214,11 @@ impl Config {
         Ok(())
     }
 
+    /// Most bytes that are copied for one reply (large values are not): the rest of memory is taken, mostly by keys.
+    pub fn reply_memory(&self) -> usize {
+        (self.max_memory / limits::REPLY_SHARE).min(self.output_cap)
+    }
+
     /// Reply bytes that one worker makes in one turn, about: a small part of a small memory.
     pub fn turn_output(&self) -> usize {
         let share = self.max_memory / limits::TURN_OUTPUT_SHARE / self.threads;

@@ -107,6 +107,8 @@ pub const TURN_REQUESTS: u32 = 8_192;
 pub const TURN_REPLY_BYTES: usize = 1 << 20;
 /// Reply bytes of all connections of a worker in one turn, about: the size that its output arena keeps.
 pub const TURN_OUTPUT_BYTES: usize = 4 << 20;
+/// One reply takes at most this fraction of the memory limit, not counting values that are sent from where they lie.
+pub const REPLY_SHARE: usize = 16;
 /// As above where the memory limit is small: this fraction of it for all workers, but never less than the next.
 pub const TURN_OUTPUT_SHARE: usize = 128;
 pub const MIN_TURN_OUTPUT_BYTES: usize = 128 << 10;

@@ -149,7 +149,7 @@ fn a_reply_beyond_the_hard_cap_is_not_kept(setup: Setup) {
     let mut greedy = server.connect();
     greedy.send(&encode(&args));
     match greedy.try_read() {
-        Ok((Value::Error(text), _)) => assert!(text.contains("--output-cap"), "what to do about it: {text}"),
+        Ok((Value::Error(text), _)) => assert!(text.contains("--max-memory"), "what to do about it: {text}"),
         Ok(_) => panic!("80 MB passed a cap of 4 MB"),
         Err(error) => {
             assert_eq!(error, support::WireError::Closed);

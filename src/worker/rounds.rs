@@ -306,7 +306,7 @@ impl Rounds {
             stats: &mut self.stats,
             now_ms: env.now_ms,
         };
-        self.replies.limit(env.shared.config.output_cap);
+        self.replies.limit(env.shared.config.reply_memory());
         let flow = command::run(barrier, &mut context, &mut self.replies);
         if self.replies.unlimit() {
             self.replies.truncate(start);
@@ -322,7 +322,7 @@ impl Rounds {
     /// A value that needs escapes grows by being encoded, to six times its length at worst.
     fn encode_json(&mut self, request: &Request<'_>, env: &TurnEnv<'_>) {
         let start = self.replies.mark();
-        self.replies.limit(env.shared.config.output_cap);
+        self.replies.limit(env.shared.config.reply_memory());
         json::encode(request.key.bytes, &request.outcome, &self.scratch, &mut self.replies);
         if self.replies.unlimit() {
             self.replies.truncate(start);
@@ -357,5 +357,5 @@ impl Rounds {
 
 /// Instead of a reply that one client may not hold unread.
 const REPLY_TOO_LARGE: &[u8] =
-    b"-ERR the reply is larger than --output-cap allows, ask for fewer keys at a time\r\n";
-const JSON_REPLY_TOO_LARGE: &str = "The value is larger as JSON than --output-cap allows.";
+    b"-ERR the reply is larger than --max-memory leaves room for, ask for fewer keys at a time\r\n";
+const JSON_REPLY_TOO_LARGE: &str = "The value is larger as JSON than --max-memory leaves room for.";

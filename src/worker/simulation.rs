@@ -320,7 +320,7 @@ fn a_reply_beyond_the_cap_is_an_error_and_the_connection_goes_on() {
 
 #[test]
 fn large_replies_to_many_at_once_are_made_one_at_a_time() {
-    let flags = "--threads 1 --max-memory 64mb --max-value-size 4mb --output-cap 16mb";
+    let flags = "--threads 1 --max-memory 128mb --max-value-size 4mb --output-cap 16mb";
     let (mut worker, net, _shared) = worker(Faults::NONE, 1, flags);
     let mut mget: Vec<&[u8]> = vec![b"MGET"];
     mget.extend(std::iter::repeat_n(&b"k"[..], 500));
