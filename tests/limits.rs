@@ -15,6 +15,7 @@ on_every_engine!(
     garbage_ends_only_its_own_connection,
     announced_lengths_cost_nothing,
     a_client_that_never_reads_costs_little,
+    a_crowd_that_never_reads_stays_within_the_limit,
     a_reply_larger_than_all_memory,
     a_reply_beyond_the_hard_cap_is_not_kept,
     a_slow_sender_delays_only_itself,
@@ -113,6 +114,26 @@ fn a_client_that_never_reads_costs_little(setup: Setup) {
         );
     }
     assert_memory_within(&server, LIMIT);
+}
+
+/// Each within its own bounds, together far beyond the limit: the server closes some rather than pass it.
+fn a_crowd_that_never_reads_stays_within_the_limit(setup: Setup) {
+    let server = setup.start(&["--max-memory", "64MB"]);
+    let mut bystander = server.connect();
+    bystander.command(&[b"SET", &b"k"[..], &[b'v'; 8_000]]);
+    let script = resp("GET k").repeat(2_000);
+    for _ in 0..2 {
+        let mut crowd: Vec<Conn> = (0..80).map(|_| server.connect()).collect();
+        for conn in &mut crowd {
+            // A server that is crowded may close at any moment.
+            let _ = conn.try_send(&script);
+            assert_memory_within(&server, LIMIT);
+        }
+        for _ in 0..500 {
+            assert!(!bystander.run("GET k").is_error());
+            assert_memory_within(&server, LIMIT);
+        }
+    }
 }
 
 /// One request whose reply is larger than all the memory there is.

@@ -4,9 +4,11 @@ use super::connections::{CONN_OVERHEAD, Conn};
 use super::rounds::{Source, SourceBytes};
 use super::{Clock, ROOM_STEP, Worker, output};
 use crate::conn::Session;
+use crate::limits;
 use crate::ring::{ConnId, Driver, End, RecvRef};
 use crate::server::{Message, Refusal};
 use bytes::Bytes;
+use std::sync::atomic::Ordering::Relaxed;
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn accepted(&mut self, id: ConnId) {
@@ -172,18 +174,18 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
-    /// The slow-reader watermark and cap: above the one nothing more is read, above the other the connection is closed.
+    /// The slow-reader watermark and cap: above the one nothing more is read, above the other the connection is
+    /// closed; and earlier, if connections hold too much of the memory together.
     pub(super) fn hold_back(&mut self, id: ConnId) {
         let config = &self.shared.config;
         let (watermark, cap) = (config.output_high, config.output_cap);
+        let budget = self.shared.store.budget();
+        let crowded = budget.connections.load(Relaxed) > budget.limit() / limits::CONNECTIONS_SHARE;
         let Some(conn) = self.conns.get(id) else { return };
-        if conn.outbox.len() <= watermark {
-            return;
-        }
-        if conn.outbox.len() > cap {
+        if conn.outbox.len() > cap || (crowded && conn.outbox.memory() > limits::CROWDED_OUTPUT) {
             self.stats.closed_slow_reader += 1;
             self.failed.push(id);
-        } else if !conn.recv_paused {
+        } else if conn.outbox.len() > watermark && !conn.recv_paused {
             conn.recv_paused = true;
             self.stats.paused_slow_reader += 1;
             self.driver.pause_recv(id);
