@@ -123,7 +123,7 @@ fn a_crowd_that_never_reads_stays_within_the_limit(setup: Setup) {
     bystander.command(&[b"SET", &b"k"[..], &[b'v'; 8_000]]);
     let script = resp("GET k").repeat(2_000);
     for _ in 0..2 {
-        let mut crowd: Vec<Conn> = (0..80).map(|_| server.connect()).collect();
+        let mut crowd: Vec<Conn> = (0..150).map(|_| server.connect()).collect();
         for conn in &mut crowd {
             // A server that is crowded may close at any moment.
             let _ = conn.try_send(&script);
