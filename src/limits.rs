@@ -63,9 +63,9 @@ pub const OUTPUT_CAP_EXTRA: usize = 64 << 20;
 /// That is at most the memory limit divided by this: one client that does not read must not empty a small cache.
 pub const OUTPUT_CAP_SHARE: usize = 8;
 
-/// All connections together may hold this part of the memory limit; beyond it, a connection that leaves more than
+/// All connections together may hold this percentage of the memory limit; beyond it, a connection that leaves more than
 /// [`CROWDED_OUTPUT`] of copied replies unread is closed. Otherwise many slow readers, each within its cap, would pass the limit.
-pub const CONNECTIONS_SHARE: usize = 4;
+pub const CONNECTIONS_PERCENT: usize = 42;
 /// Unread copied replies that a connection may keep even then, bytes: what a reader that is merely late has.
 pub const CROWDED_OUTPUT: usize = 64 << 10;
 

@@ -180,7 +180,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let config = &self.shared.config;
         let (watermark, cap) = (config.output_high, config.output_cap);
         let budget = self.shared.store.budget();
-        let crowded = budget.connections.load(Relaxed) > budget.limit() / limits::CONNECTIONS_SHARE;
+        let crowded = budget.connections.load(Relaxed) > budget.limit() / 100 * limits::CONNECTIONS_PERCENT;
         let Some(conn) = self.conns.get(id) else { return };
         if conn.outbox.len() > cap || (crowded && conn.outbox.memory() > limits::CROWDED_OUTPUT) {
             self.stats.closed_slow_reader += 1;
