@@ -9,6 +9,7 @@ use support::{Conn, Metrics, Server, Setup, Value, encode, http_get, wait_until}
 on_every_engine!(
     three_times_the_limit_fits,
     the_limit_moves_while_running,
+    what_connections_held_comes_back,
     without_eviction_writes_are_refused,
     expired_memory_comes_back,
     three_windows_show_the_same_figures,
@@ -58,6 +59,23 @@ fn three_times_the_limit_fits(setup: Setup) {
     // The latest write is there.
     conn.run("SET latest v");
     assert_eq!(conn.run("GET latest").text(), "v");
+}
+
+fn what_connections_held_comes_back(setup: Setup) {
+    let server = setup.start(&["--max-memory", "256MB"]);
+    let idle = server.rss_bytes();
+    // Requests of growing sizes, each cut short of its end: allocators that keep freed blocks keep these.
+    for size in [20_000_000, 23_000_000, 26_000_000, 29_000_000] {
+        let mut clients: Vec<Conn> = (0..4).map(|_| server.connect()).collect();
+        for client in &mut clients {
+            client.send(format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${size}\r\n").as_bytes());
+            client.send(&vec![b'v'; size - 1_000]);
+        }
+        wait_until("the requests to arrive", || server.rss_bytes() > idle + 4 * size as u64 * 9 / 10);
+        assert_within(&server, 256 * MB, "with half requests");
+        drop(clients);
+        wait_until("memory to come back", || server.rss_bytes() < idle + 16 * MB);
+    }
 }
 
 fn the_limit_moves_while_running(setup: Setup) {

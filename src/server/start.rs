@@ -13,7 +13,7 @@ use super::shared::Shared;
 use crate::config::{Config, ConfigError};
 use crate::control;
 use crate::limits;
-use crate::store::{Budget, Store, StoreConfig};
+use crate::store::{Budget, Store, StoreConfig, return_large_frees};
 use crate::sys::listener::{self, ListenOptions, Listeners};
 use crate::sys::machine;
 use crate::sys::{Machine, rlimit, signals};
@@ -60,6 +60,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), RunError> {
     let machine = Machine::probe()?;
     let mut config = Config::parse(args, &machine)?;
     log::set_level(config.log_level);
+    return_large_frees();
     signals::block()?;
     let descriptors = rlimit::raise_nofile(config.descriptors_for(config.max_clients))?;
     config.fit_descriptors(descriptors)?;

@@ -27,6 +27,7 @@ mod partition;
 mod scan;
 mod writing;
 
+pub use arena::return_large_frees;
 pub use budget::Budget;
 pub use partition::{Entry, Partition, PartitionStats};
 

@@ -9,6 +9,20 @@ use std::ptr::NonNull;
 pub(in crate::store) const HUGE_PAGE: usize = 2 << 20;
 pub(in crate::store) const PAGE: usize = 4096;
 
+/// Heap allocations of at least this many bytes get mappings of their own.
+const OWN_MAPPING_FROM: libc::c_int = 256 << 10;
+
+/// Makes the C library return large blocks to the kernel when they are freed. By itself it raises its threshold with each block
+/// that is freed, up to 32 MiB, and keeps what lies below: buffers of connections long gone would count as resident for ever.
+/// Call before other threads start. See mallopt(3), M_MMAP_THRESHOLD.
+pub fn return_large_frees() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number in the allocator, under its own lock; no memory of ours is involved.
+    unsafe {
+        libc::mallopt(libc::M_MMAP_THRESHOLD, OWN_MAPPING_FROM);
+    }
+}
+
 /// Reserved or anonymous address space, unmapped on drop.
 pub(in crate::store) struct Mapping {
     raw: NonNull<u8>,
