@@ -1,0 +1,15 @@
+//! `uring-bench`: drives key-value servers, compares them in the same minute, and draws what it measured.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("uring-bench: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
