@@ -1,6 +1,10 @@
 //! `uring-bench`: drives key-value servers, compares them in the same minute, and draws what it measured.
 
 mod cli;
+mod load;
+mod proto;
+mod run;
+mod workload;
 
 use std::process::ExitCode;
 
