@@ -18,12 +18,12 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Answers GET and SET without a store: the limit of this machine.
-    NullServer,
+    NullServer(crate::null_server::Args),
 }
 
 /// Parses the command line and runs what it asks for.
 pub fn run() -> Outcome {
     match Cli::parse().command {
-        Command::NullServer => Err("not built".into()),
+        Command::NullServer(args) => crate::null_server::main(args),
     }
 }

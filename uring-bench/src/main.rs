@@ -1,6 +1,8 @@
 //! `uring-bench`: drives key-value servers, compares them in the same minute, and draws what it measured.
 
 mod cli;
+mod lean;
+mod null_server;
 
 use std::process::ExitCode;
 
