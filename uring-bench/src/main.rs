@@ -1,6 +1,8 @@
 //! `uring-bench`: drives key-value servers, compares them in the same minute, and draws what it measured.
 
 mod cli;
+#[allow(dead_code, unused_imports, reason = "its users are being built")]
+mod report;
 
 use std::process::ExitCode;
 
