@@ -20,13 +20,13 @@ enum Command {
     /// Loads a server and reports what it answered, how fast, and at what cost.
     Run(crate::run::Args),
     /// Answers GET and SET without a store: the limit of this machine.
-    NullServer,
+    NullServer(crate::null_server::Args),
 }
 
 /// Parses the command line and runs what it asks for.
 pub fn run() -> Outcome {
     match Cli::parse().command {
         Command::Run(args) => crate::run::main(args),
-        Command::NullServer => Err("not built".into()),
+        Command::NullServer(args) => crate::null_server::main(args),
     }
 }

@@ -1,9 +1,14 @@
 //! `uring-bench`: drives key-value servers, compares them in the same minute, and draws what it measured.
 
 mod cli;
+mod lean;
 mod load;
+mod null_server;
 mod proto;
+#[allow(dead_code, unused_imports, reason = "its users are being built")]
+mod report;
 mod run;
+mod server;
 mod workload;
 
 use std::process::ExitCode;

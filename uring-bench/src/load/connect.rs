@@ -17,6 +17,11 @@ pub fn resolve(target: &str) -> Result<Vec<SocketAddr>, Error> {
     }
 }
 
+/// A connection besides those of the load, logged in.
+pub fn open_stream(spec: &Spec) -> Result<TcpStream, Error> {
+    connect(&resolve(&spec.target)?, spec, spec.patience).map(TcpStream::from)
+}
+
 /// A connection that the server has answered on.
 pub fn connect(addresses: &[SocketAddr], spec: &Spec, patience: Duration) -> Result<OwnedFd, Error> {
     let stream = open(addresses, &spec.target, patience)?;

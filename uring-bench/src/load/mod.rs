@@ -29,6 +29,7 @@ mod spec;
 
 pub use args::{LoadArgs, count, duration};
 pub use board::Tick;
+pub use connect::open_stream;
 pub use error::{Error, advice};
 pub use session::{Session, Slice, Until};
 pub use spec::{Engine, Spec};
