@@ -110,8 +110,11 @@ impl SyscallTrace {
             output.read_to_string(&mut text)?;
         }
         self.perf.wait()?;
-        let count = text.lines().find(|line| line.contains("sys_enter")).and_then(|line| line.split(',').next());
-        count.and_then(|count| count.trim().parse().ok()).ok_or_else(|| io::Error::other(text.trim().to_owned()))
+        let count =
+            text.lines().find(|line| line.contains("sys_enter")).and_then(|line| line.split(',').next());
+        count
+            .and_then(|count| count.trim().parse().ok())
+            .ok_or_else(|| io::Error::other(text.trim().to_owned()))
     }
 
     fn interrupt(&self) {
