@@ -35,9 +35,6 @@ pub fn execute(
     last_try: bool,
 ) -> usize {
     for &index in order {
-        partition.prefetch_bucket(requests[index as usize].key.hash);
-    }
-    for &index in order {
         partition.prefetch_item(requests[index as usize].key.hash);
     }
     for (done, &index) in order.iter().enumerate() {

@@ -26,7 +26,7 @@ pub(crate) mod testing;
 pub use execute::execute;
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
 pub use ops::{Op, Payload};
-pub use plan::{integer, payload, plan, refused, wrong_arity};
+pub use plan::{integer, payload, plan, plan_common, refused, wrong_arity};
 pub use table::{COMMANDS, ErrorText, Spec};
 
 use crate::conn::Session;

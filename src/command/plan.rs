@@ -4,10 +4,13 @@
 //! be wrong later, except for what depends on the stored value.
 
 pub(super) mod bits;
+mod common;
 pub(super) mod counters;
 pub(super) mod expiry;
 pub(super) mod generic;
 pub(super) mod strings;
+
+pub use common::plan_common;
 
 use super::table::{self, COMMANDS, ErrorText, Kind, PlanFn, Spec};
 use super::{Barrier, BarrierFn, CommandStats, Op, Payload, Plan, PlanContext, Request};
@@ -87,8 +90,10 @@ fn keyed<'a>(
     // Keyed rows have `first` 1 or 2, and an arity that guarantees the argument.
     let key = args[usize::from(spec.keys.first.unsigned_abs())];
     let session = ctx.session;
+    let key = ctx.store.key(session.db, key);
+    ctx.store.prefetch(key.hash);
     Ok(Plan::Keyed(Request {
-        key: ctx.store.key(session.db, key),
+        key,
         op,
         resp3: session.resp3,
         no_touch: session.no_touch,

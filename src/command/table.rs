@@ -286,7 +286,7 @@ const fn slots() -> [u16; 1 << SLOT_BITS] {
 }
 
 /// The row of a name that is known while compiling.
-const fn row(name: &str) -> u16 {
+pub(super) const fn row(name: &str) -> u16 {
     let mut i = 0;
     while i < COMMANDS.len() {
         if same(COMMANDS[i].name.as_bytes(), name.as_bytes()) {

@@ -188,6 +188,10 @@ pub trait Driver {
     /// Accepts connections from a listening socket, reported with this number, until `stop_listening`.
     fn listen(&mut self, socket: OwnedFd, listener: u8) -> io::Result<()>;
 
+    /// Takes a connected stream socket that somebody else has made (a client's). As an accepted one, it receives nothing
+    /// until `start_recv`. Fails when the driver has no slot left.
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId>;
+
     /// Cancels all accepts and closes the listening sockets. Connections accepted in flight still arrive as events.
     fn stop_listening(&mut self);
 

@@ -228,6 +228,13 @@ impl Store {
         ((u128::from(hash) * self.partitions.len() as u128) >> 64) as usize
     }
 
+    /// Fetches the index bucket of a hash into the cache, without its partition's lock. A good time is as soon as the hash is known.
+    #[inline]
+    pub fn prefetch(&self, hash: u64) {
+        let (_, [index, _]) = &self.memory[self.partition_of(hash)];
+        index.prefetch_hash(hash);
+    }
+
     pub fn partitions(&self) -> usize {
         self.partitions.len()
     }

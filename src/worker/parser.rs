@@ -67,6 +67,7 @@ impl<'a> Parser<'_, 'a> {
         // AUTH is a barrier: what it changes holds from the next run on.
         let limits = ParseLimits { authenticated: conn.session.authenticated, ..*self.env.limits };
         while self.requests.len() < full {
+            self.common(conn, bytes, progress, full, &limits);
             if progress.requests >= TURN_REQUESTS
                 || progress.reply_bytes >= TURN_REPLY_BYTES.min(self.env.turn_output)
             {
@@ -108,6 +109,38 @@ impl<'a> Parser<'_, 'a> {
             }
         }
         RunEnd::Nothing
+    }
+
+    /// Takes GETs and SETs the short way, as long as one follows the other.
+    #[inline]
+    fn common(
+        &mut self,
+        conn: &Conn,
+        bytes: &'a [u8],
+        progress: &mut Progress,
+        full: usize,
+        limits: &ParseLimits,
+    ) {
+        if conn.protocol != Some(Protocol::Resp)
+            || !conn.resp_resume.is_fresh()
+            || !limits.authenticated
+            || self.env.shared.pause.active(self.env.now_ms)
+        {
+            return;
+        }
+        let mut last = None;
+        while self.requests.len() < full && progress.requests < TURN_REQUESTS {
+            let Some(common) = resp::common(&bytes[progress.at..], limits) else { break };
+            let store = &self.env.shared.store;
+            let Some(request) = command::plan_common(&common, store, &conn.session, self.stats) else { break };
+            self.requests.push(request);
+            last = Some(progress.at);
+            progress.at += common.consumed;
+            progress.requests += 1;
+        }
+        if let Some(at) = last {
+            self.last_name = &bytes[at..][resp::COMMON_NAME];
+        }
     }
 
     /// A get in JSON, whose reply may be a large copy: it ends its run, so that it can be read again in another turn.

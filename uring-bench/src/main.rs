@@ -3,6 +3,8 @@
 mod cli;
 mod lean;
 mod null_server;
+#[allow(dead_code, unused_imports, reason = "its users are being built")]
+mod report;
 
 use std::process::ExitCode;
 

@@ -6,6 +6,7 @@
 //! reply     $1 CRLF v CRLF
 //! ```
 
+mod common;
 mod encode;
 mod inline;
 mod parse;
@@ -13,6 +14,7 @@ mod parse;
 mod tests;
 mod writer;
 
+pub use common::{Common, NAME as COMMON_NAME, common};
 pub use encode::encode;
 pub use parse::{Resume, parse};
 pub use writer::Writer;

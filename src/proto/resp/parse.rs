@@ -37,6 +37,14 @@ pub struct Resume {
     need: usize,
 }
 
+impl Resume {
+    /// Whether the next request has not been looked at yet.
+    #[inline]
+    pub fn is_fresh(&self) -> bool {
+        self.need == 0 && self.next == 0
+    }
+}
+
 /// Parses one request at the start of `buf`: all that this connection has sent and that has not been consumed.
 ///
 /// On [`Parsed::Request`] its arguments are in `args` (cleared first), at least one; they point into `buf`,

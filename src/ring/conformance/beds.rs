@@ -8,6 +8,7 @@ use crate::ring::{Driver, DriverOptions, End};
 use nix::sys::socket::{setsockopt, sockopt};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 
 /// A client that never blocks, so that one thread can play both sides.
 pub trait Client {
@@ -29,6 +30,8 @@ pub trait Bed {
     const REAL: bool;
     fn parts(&mut self) -> &mut Self::Driver;
     fn connect(&mut self) -> Self::Client;
+    /// A connected socket for `Driver::adopt`, and its peer.
+    fn pair(&mut self) -> (OwnedFd, Self::Client);
     /// Runs a case on every variant of this bed.
     fn each(options: DriverOptions, case: impl Fn(Self))
     where
@@ -75,6 +78,10 @@ impl Bed for UringBed {
         TcpClient::connect(self.1)
     }
 
+    fn pair(&mut self) -> (OwnedFd, TcpClient) {
+        TcpClient::pair()
+    }
+
     fn each(options: DriverOptions, case: impl Fn(Self)) {
         if let Some(mut driver) = uring(&options) {
             let address = listen(&mut driver);
@@ -96,6 +103,10 @@ impl Bed for EpollBed {
         TcpClient::connect(self.1)
     }
 
+    fn pair(&mut self) -> (OwnedFd, TcpClient) {
+        TcpClient::pair()
+    }
+
     fn each(options: DriverOptions, case: impl Fn(Self)) {
         let mut driver = Epoll::new(&options).unwrap();
         let address = listen(&mut driver);
@@ -114,6 +125,10 @@ impl Bed for SimBed {
 
     fn connect(&mut self) -> SimClient {
         self.1.connect(LISTENER).unwrap()
+    }
+
+    fn pair(&mut self) -> (OwnedFd, SimClient) {
+        self.1.pair().unwrap()
     }
 
     fn each(options: DriverOptions, case: impl Fn(Self)) {
@@ -145,6 +160,13 @@ pub struct TcpClient {
 }
 
 impl TcpClient {
+    /// A socket that has connected to this client.
+    pub fn pair() -> (OwnedFd, Self) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let client = Self::connect(listener.local_addr().unwrap());
+        (listener.accept().unwrap().0.into(), client)
+    }
+
     pub fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_nonblocking(true).unwrap();

@@ -51,6 +51,25 @@ pub fn pipelines_of_many_connections_stay_apart<B: Bed>() {
     });
 }
 
+/// A socket from elsewhere has a slot of its own beside the accepted ones, and receives, sends and closes as they do.
+pub fn adopted_sockets_are_served_like_accepted_ones<B: Bed>() {
+    B::each(options(), |mut bed| {
+        let mut server = Server::new(echo);
+        let (mut talks, mut adopted) = (Vec::new(), Vec::new());
+        for seed in 0..6 {
+            let (socket, client) = bed.pair();
+            adopted.push(server.adopt(bed.parts(), socket));
+            talks.push(Talk::echo(client, pattern(seed, 20_000), 900));
+            talks.push(Talk::echo(bed.connect(), pattern(seed + 100, 20_000), 900));
+        }
+        server.until(bed.parts(), |_, _| step_all(&mut talks));
+        assert!(server.accepted.iter().all(|conn| !adopted.contains(conn)), "one id, two connections");
+        talks.into_iter().for_each(|talk| drop(talk.check()));
+        server.until(bed.parts(), |server, _| server.peers.is_empty());
+        assert!(adopted.iter().all(|conn| server.closed.contains(conn)));
+    });
+}
+
 /// After the peer's FIN the other direction stays open until `close`.
 pub fn half_closed_peer_still_gets_its_reply<B: Bed>() {
     B::each(options(), |mut bed| {

@@ -67,6 +67,7 @@ for_every_driver!(
     cases::echoes_split_frames,
     cases::pipelines_of_many_connections_stay_apart,
     sending::slow_reader_gets_every_byte,
+    cases::adopted_sockets_are_served_like_accepted_ones,
     cases::half_closed_peer_still_gets_its_reply,
     cases::reset_is_reported,
     sending::close_after_sends_delivers_the_last_bytes,

@@ -3,6 +3,7 @@
 use crate::ring::{ConnId, Driver, End, Event, Outgoing, Piece, Send};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 /// How long a case may take to come to its end, on a busy machine.
@@ -167,6 +168,14 @@ impl<F: FnMut(&mut Peer)> Server<F> {
             }
             Event::Woken => self.woken += 1,
         }
+    }
+
+    /// Hands a connected socket to the driver, and serves it as an accepted one.
+    pub fn adopt(&mut self, driver: &mut impl Driver, socket: OwnedFd) -> ConnId {
+        let conn = driver.adopt(socket).unwrap();
+        assert!(self.peers.insert(conn, Peer::default()).is_none());
+        driver.start_recv(conn);
+        conn
     }
 
     /// Events may name only connections that are open: accepted, and not asked to close.

@@ -84,14 +84,7 @@ impl Epoll {
             self.stats.syscalls += 1;
             match socket.accept() {
                 Ok(fd) => {
-                    let conn = self.conns.insert(Conn {
-                        fd,
-                        interest: EpollFlags::empty(),
-                        wants_recv: false,
-                        ended: false,
-                        owned: None,
-                        closing: None,
-                    });
+                    let conn = self.conns.insert(Conn::new(fd));
                     self.events.push(Event::Accepted { conn, listener: listener.number });
                 }
                 Err(error) => match error.raw_os_error().map(Errno::from_raw) {

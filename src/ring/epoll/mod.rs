@@ -51,6 +51,19 @@ struct Conn {
 
 type AfterSends = bool;
 
+impl Conn {
+    fn new(fd: OwnedFd) -> Self {
+        Self {
+            fd,
+            interest: EpollFlags::empty(),
+            wants_recv: false,
+            ended: false,
+            owned: None,
+            closing: None,
+        }
+    }
+}
+
 /// A worker's epoll set, listeners and connections.
 pub struct Epoll {
     set: Set,
@@ -246,6 +259,10 @@ impl Driver for Epoll {
 
     fn listen(&mut self, socket: OwnedFd, listener: u8) -> io::Result<()> {
         self.add_listener(socket, listener)
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId> {
+        Ok(self.conns.insert(Conn::new(socket)))
     }
 
     fn stop_listening(&mut self) {

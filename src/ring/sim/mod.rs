@@ -22,7 +22,7 @@ use net::{Pipe, State};
 use nix::errno::Errno;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -295,6 +295,14 @@ impl Driver for Sim {
         self.listeners.push((listener, socket));
         self.net.state.borrow_mut().listeners.push(listener);
         Ok(())
+    }
+
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId> {
+        let mut state = self.net.state.borrow_mut();
+        let made = state.sockets.iter().position(|(number, _)| *number == socket.as_raw_fd());
+        let (_, pipe) = made.map(|at| state.sockets.swap_remove(at)).ok_or(Errno::ENOTSOCK)?;
+        state.pipes[pipe].accepted = true;
+        Ok(self.conns.insert(Conn { pipe, wants_recv: false, ended: false, owned: None, closing: None }))
     }
 
     fn stop_listening(&mut self) {

@@ -14,7 +14,7 @@ use slab::Slab;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -39,6 +39,20 @@ pub(super) struct Pipe {
 }
 
 impl Pipe {
+    fn new(listener: u8) -> Self {
+        Self {
+            listener,
+            accepted: false,
+            to_server: VecDeque::new(),
+            to_client: VecDeque::new(),
+            window: CLIENT_WINDOW,
+            client_fin: false,
+            reset: false,
+            server_closed: false,
+            client_gone: false,
+        }
+    }
+
     /// Bytes that the client's window has room for.
     pub fn room(&self) -> usize {
         self.window.saturating_sub(self.to_client.len())
@@ -58,6 +72,8 @@ pub(super) struct State {
     pub pipes: Slab<Pipe>,
     pub backlog: VecDeque<usize>,
     pub listeners: Vec<u8>,
+    /// Descriptors that stand for the driver's end of a pipe until `Driver::adopt` takes them.
+    pub sockets: Vec<(RawFd, usize)>,
 }
 
 impl State {
@@ -89,19 +105,18 @@ impl SimNet {
         if !state.listeners.contains(&listener) {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        let pipe = state.pipes.insert(Pipe {
-            listener,
-            accepted: false,
-            to_server: VecDeque::new(),
-            to_client: VecDeque::new(),
-            window: CLIENT_WINDOW,
-            client_fin: false,
-            reset: false,
-            server_closed: false,
-            client_gone: false,
-        });
+        let pipe = state.pipes.insert(Pipe::new(listener));
         state.backlog.push_back(pipe);
         Ok(SimClient { net: self.clone(), pipe })
+    }
+
+    /// A connected pair: a descriptor to give to `Driver::adopt`, and the peer.
+    pub fn pair(&self) -> io::Result<(OwnedFd, SimClient)> {
+        let socket = self.listening_socket()?;
+        let mut state = self.state.borrow_mut();
+        let pipe = state.pipes.insert(Pipe::new(0));
+        state.sockets.push((socket.as_raw_fd(), pipe));
+        Ok((socket, SimClient { net: self.clone(), pipe }))
     }
 
     /// Virtual time since the network was made.

@@ -8,8 +8,8 @@
 use super::conn::Conn;
 use super::token::{MAX_SLOTS, Token};
 use super::{Operation, Uring};
-use crate::ring::Event;
 use crate::ring::pause::AcceptPause;
+use crate::ring::{ConnId, Event};
 use io_uring::{opcode, squeue, types};
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
@@ -82,17 +82,16 @@ impl Uring {
     pub(super) fn on_accept(&mut self, index: u8, result: i32, more: bool) {
         let listener = &mut self.listeners[usize::from(index)];
         listener.armed = more;
-        let number = listener.number;
+        let (number, stopped) = (listener.number, listener.socket.is_none());
         if result >= 0 {
             // SAFETY: a descriptor that the kernel has just made for this ring; nobody else knows it. Also when the
             // listener has been stopped since: then it is a late accept, and owning it here means that it gets closed.
             let fd = unsafe { OwnedFd::from_raw_fd(result) };
-            if self.conns.len() < MAX_SLOTS as usize {
-                let conn = self.conns.insert(Conn::new(fd));
+            if let Some(conn) = self.add_connection(fd) {
                 self.events.push(Event::Accepted { conn, listener: number });
             }
         }
-        if more || listener.socket.is_none() {
+        if more || stopped {
             return;
         }
         match -result {
@@ -102,10 +101,15 @@ impl Uring {
             }
             // EMFILE, ENFILE, ENOMEM, ENOBUFS, or unknown: at once it would fail again.
             _ => {
-                listener.pause.begin();
+                self.listeners[usize::from(index)].pause.begin();
                 self.stats.accepts_paused += 1;
             }
         }
+    }
+
+    /// A slot for a connected socket; `None`, and the socket closed, when tokens have no number left for it.
+    pub(super) fn add_connection(&mut self, fd: OwnedFd) -> Option<ConnId> {
+        (self.conns.len() < MAX_SLOTS as usize).then(|| self.conns.insert(Conn::new(fd)))
     }
 
     pub(super) fn resume_listeners(&mut self) {

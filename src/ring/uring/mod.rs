@@ -266,6 +266,10 @@ impl Driver for Uring {
         self.add_listener(socket, listener)
     }
 
+    fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId> {
+        self.add_connection(socket).ok_or_else(|| io::Error::other("this ring has no slot left"))
+    }
+
     fn stop_listening(&mut self) {
         self.stop_listeners();
     }

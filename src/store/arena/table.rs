@@ -47,7 +47,7 @@ pub(in crate::store) struct TableShared {
     mapping: Mapping,
     huge: bool,
     budget: Arc<Budget>,
-    /// Buckets in use: how far ahead memory should be ready.
+    /// Buckets in use: how far ahead memory should be ready, and which bucket a hash will ask for.
     used: AtomicUsize,
     state: Mutex<TableState>,
 }
@@ -143,6 +143,14 @@ impl Table {
     }
 }
 
+/// The bucket of a hash among `buckets`, of which there is at least one.
+#[inline]
+fn bucket_of(hash: u64, buckets: usize) -> usize {
+    let mask = usize::MAX >> (buckets | 1).leading_zeros();
+    let bucket = hash as usize & mask;
+    if bucket < buckets { bucket } else { bucket & (mask >> 1) }
+}
+
 impl TableShared {
     /// The end of the chunk that begins at `at`.
     fn next_chunk(&self, at: usize) -> usize {
@@ -159,6 +167,15 @@ impl TableShared {
         self.budget.index.fetch_add(len, Ordering::Relaxed);
         state.committed = next;
         true
+    }
+
+    /// Fetches the bucket of a hash into the cache, by linear hashing over the buckets in use. For whoever holds no lock: a table that
+    /// grows meanwhile makes it a useless fetch, no worse.
+    #[inline]
+    pub fn prefetch_hash(&self, hash: u64) {
+        let used = self.used.load(Ordering::Relaxed);
+        let bucket = bucket_of(hash, used);
+        prefetch(self.mapping.base.as_ptr().wrapping_add(bucket * size_of::<Bucket>()));
     }
 
     /// Faults the next chunk in when the current one is three quarters full. Takes no partition's lock.
