@@ -2,9 +2,14 @@
 
 mod cli;
 mod lean;
+mod load;
+mod micro;
 mod null_server;
+mod proto;
 #[allow(dead_code, unused_imports, reason = "its users are being built")]
 mod report;
+mod run;
+mod workload;
 
 use std::process::ExitCode;
 

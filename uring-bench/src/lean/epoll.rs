@@ -108,7 +108,8 @@ impl LeanEpoll {
                 Ok(0) => {}
                 Ok(count) => {
                     let waited = started.map(|started| started.elapsed());
-                    self.spin_pays = count <= FEW_EVENTS && waited.is_some_and(|waited| waited < 2 * self.spin);
+                    self.spin_pays =
+                        count <= FEW_EVENTS && waited.is_some_and(|waited| waited < 2 * self.spin);
                     return Ok(count);
                 }
                 Err(nix::errno::Errno::EINTR) => {}

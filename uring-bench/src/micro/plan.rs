@@ -19,7 +19,11 @@ impl FromStr for Load {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Load, String> {
-        let wrong = || format!("{text}: connections and pipeline are expected, as in 50x16, or with the value's bytes, as in 50x1x16k");
+        let wrong = || {
+            format!(
+                "{text}: connections and pipeline are expected, as in 50x16, or with the value's bytes, as in 50x1x16k"
+            )
+        };
         let number = |text: &str| text.parse::<usize>().ok().filter(|number| *number > 0);
         let mut parts = text.split('x');
         let mut next = || parts.next().and_then(number);
@@ -115,8 +119,13 @@ const SEND: &[(&str, &str)] = &[
     ("write-fixed", "send=writefixed"),
 ];
 
-const SPIN: &[(&str, &str)] =
-    &[("epoll", "epoll"), ("no spin", ""), ("10 µs", "spin=10"), ("50 µs", "spin=50"), ("epoll, 50 µs", "epoll,spin=50")];
+const SPIN: &[(&str, &str)] = &[
+    ("epoll", "epoll"),
+    ("no spin", ""),
+    ("10 µs", "spin=10"),
+    ("50 µs", "spin=50"),
+    ("epoll, 50 µs", "epoll,spin=50"),
+];
 
 impl Set {
     /// The variants and loads of a question; `loads` replaces its own.
@@ -124,7 +133,9 @@ impl Set {
         let (name, title, variants, own) = match question {
             Question::Setup => ("setup", "What each choice buys", SETUP, "50x1 50x16 50x64 50x256"),
             Question::Buffers => ("buffers", "Receive buffers", BUFFERS, "50x1 50x64 50x256 1000x1"),
-            Question::Send => ("send", "Kinds of send", SEND, "50x1 50x16 50x1x1k 50x16x1k 50x1x16k 50x1x64k"),
+            Question::Send => {
+                ("send", "Kinds of send", SEND, "50x1 50x16 50x1x1k 50x16x1k 50x1x16k 50x1x64k")
+            }
             Question::Spin => ("spin", "Looking before sleeping", SPIN, "1x1 50x1"),
         };
         let parse_load = |text: &str| text.parse().expect("the tables above, played in a test");
@@ -142,10 +153,17 @@ impl Set {
 
     /// Designs from the command line, against the first of them.
     pub fn custom(variants: &[String], loads: &[Load]) -> Result<Set, String> {
-        let variant =
-            |text: &String| without_spin(text).map(|choices| Variant { name: if text.is_empty() { "default".into() } else { text.clone() }, choices });
+        let variant = |text: &String| {
+            without_spin(text).map(|choices| Variant {
+                name: if text.is_empty() { "default".into() } else { text.clone() },
+                choices,
+            })
+        };
         let variants = variants.iter().map(variant).collect::<Result<Vec<_>, _>>()?;
-        let usual = [Load { connections: 50, pipeline: 1, value: USUAL_VALUE }, Load { connections: 50, pipeline: 64, value: USUAL_VALUE }];
+        let usual = [
+            Load { connections: 50, pipeline: 1, value: USUAL_VALUE },
+            Load { connections: 50, pipeline: 64, value: USUAL_VALUE },
+        ];
         let loads = if loads.is_empty() { usual.to_vec() } else { loads.to_vec() };
         Ok(Set { name: "custom", title: "Designs of the command line", variants, loads })
     }
@@ -167,7 +185,11 @@ mod tests {
             let set = Set::of(*question, &[]);
             assert!(set.variants.len() > 2 && !set.loads.is_empty());
             for (at, variant) in set.variants.iter().enumerate() {
-                assert!(!set.variants[..at].iter().any(|other| other.choices == variant.choices), "{}", variant.name);
+                assert!(
+                    !set.variants[..at].iter().any(|other| other.choices == variant.choices),
+                    "{}",
+                    variant.name
+                );
             }
         }
         assert_eq!(Set::of(Question::Spin, &[]).variants[3].choices.spin_us, 50);

@@ -66,8 +66,13 @@ pub fn play(set: &Set, load: Load, method: &Method, bar: &ProgressBar) -> Result
 }
 
 /// Starts a server and its client. The inner error is a variant that this kernel cannot do: it is skipped.
-fn prepare(variant: &Variant, load: Load, method: &Method) -> Result<Result<Contender, lean::Error>, Box<dyn Error>> {
-    if variant.choices.send == lean::SendBy::WriteFixed && load.connections > lean::REGISTERED_SLOTS as usize {
+fn prepare(
+    variant: &Variant,
+    load: Load,
+    method: &Method,
+) -> Result<Result<Contender, lean::Error>, Box<dyn Error>> {
+    if variant.choices.send == lean::SendBy::WriteFixed && load.connections > lean::REGISTERED_SLOTS as usize
+    {
         let why = format!("send=writefixed has registered memory for {} connections", lean::REGISTERED_SLOTS);
         return Ok(Err(lean::Error::Choice(why)));
     }

@@ -93,12 +93,19 @@ impl Answer {
 
     /// Absolute figures: they hold for this machine and moment only.
     pub fn absolute(&self) -> Table {
-        let mut table =
-            Table::new(&["load", "design", "requests/s", "per CPU-second", "server busy", "calls per request"]);
+        let mut table = Table::new(&[
+            "load",
+            "design",
+            "requests/s",
+            "per CPU-second",
+            "server busy",
+            "calls per request",
+        ]);
         for load in &self.loads {
             for variant in &load.variants {
                 let rounds = &variant.rounds;
-                let figure = |values: &[f64], unit: Unit| median(values).map_or("–".to_owned(), |m| unit.figure(m));
+                let figure =
+                    |values: &[f64], unit: Unit| median(values).map_or("–".to_owned(), |m| unit.figure(m));
                 table.row([
                     load.load.clone(),
                     variant.name.clone(),
@@ -166,7 +173,8 @@ mod tests {
     #[test]
     fn ratios_are_taken_within_rounds_and_skips_are_named() {
         let variant = |name: &str| Variant { name: name.into(), choices: crate::lean::Choices::default() };
-        let rounds = |per_cpu_second: &[f64]| Rounds { per_cpu_second: per_cpu_second.to_vec(), ..Rounds::default() };
+        let rounds =
+            |per_cpu_second: &[f64]| Rounds { per_cpu_second: per_cpu_second.to_vec(), ..Rounds::default() };
         let results = vec![
             Result::new(&variant("first"), Ok(rounds(&[10.0, 20.0, 40.0]))),
             Result::new(&variant("second"), Ok(rounds(&[20.0, 30.0, 40.0]))),
