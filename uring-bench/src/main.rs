@@ -3,6 +3,7 @@
 mod cli;
 mod lean;
 mod load;
+mod micro;
 mod null_server;
 mod proto;
 #[allow(dead_code, unused_imports, reason = "its users are being built")]
