@@ -19,11 +19,13 @@ struct Cli {
 enum Command {
     /// Answers GET and SET without a store: the limit of this machine.
     NullServer,
+    Replay(crate::replay::Args),
 }
 
 /// Parses the command line and runs what it asks for.
 pub fn run() -> Outcome {
     match Cli::parse().command {
         Command::NullServer => Err("not built".into()),
+        Command::Replay(args) => crate::replay::main(args),
     }
 }

@@ -1,6 +1,7 @@
 //! `uring-bench`: drives key-value servers, compares them in the same minute, and draws what it measured.
 
 mod cli;
+mod replay;
 #[allow(dead_code, unused_imports, reason = "its users are being built")]
 mod report;
 
