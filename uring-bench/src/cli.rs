@@ -23,6 +23,8 @@ enum Command {
     NullServer(crate::null_server::Args),
     /// Measures what each choice of a server's ring buys on this machine.
     Micro(crate::micro::Args),
+    NullServer,
+    Replay(crate::replay::Args),
 }
 
 /// Parses the command line and runs what it asks for.
@@ -31,5 +33,7 @@ pub fn run() -> Outcome {
         Command::Run(args) => crate::run::main(args),
         Command::NullServer(args) => crate::null_server::main(args),
         Command::Micro(args) => crate::micro::main(args),
+        Command::NullServer => Err("not built".into()),
+        Command::Replay(args) => crate::replay::main(args),
     }
 }
