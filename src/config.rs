@@ -7,8 +7,7 @@
 mod args;
 mod size;
 
-pub use size::{SizeError, format_bytes, parse_bytes, parse_redis_bytes};
-pub use size::{MemorySize, SizeError, format_bytes, parse_memory, parse_redis_bytes};
+pub use size::{MemorySize, SizeError, format_bytes, parse_bytes, parse_memory, parse_redis_bytes};
 
 use crate::limits;
 use crate::proto::ParseLimits;
