@@ -86,7 +86,7 @@ impl Default for Choices {
             receive: Receive::Multishot,
             direct: true,
             arena: true,
-            flush: 4 << 20,
+            flush: 256 << 10,
             skip: true,
             send: SendBy::Plain,
             buffers: 64,

@@ -84,7 +84,7 @@ pub enum Question {
     Spin,
 }
 
-/// Nothing but multishot receives; each line of `SETUP` adds one choice or leaves one out.
+/// From nothing to everything; each line differs from one above it in one choice.
 const SETUP: &[(&str, &str)] = &[
     ("epoll", "epoll"),
     ("single-shot, no flags", "setup=none,receive=single,direct=no,arena=no,skip=no"),
