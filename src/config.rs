@@ -7,7 +7,7 @@
 mod args;
 mod size;
 
-pub use size::{SizeError, format_bytes, parse_bytes, parse_redis_bytes};
+pub use size::{MemorySize, SizeError, format_bytes, parse_bytes, parse_memory, parse_redis_bytes};
 
 use crate::limits;
 use crate::proto::ParseLimits;
@@ -15,7 +15,6 @@ use crate::store::Eviction;
 use crate::sys::Machine;
 use args::{Args, EvictionArg};
 use clap::Parser;
-use size::MemorySize;
 use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;

@@ -132,7 +132,9 @@ impl<'a> Parser<'_, 'a> {
         while self.requests.len() < full && progress.requests < TURN_REQUESTS {
             let Some(common) = resp::common(&bytes[progress.at..], limits) else { break };
             let store = &self.env.shared.store;
-            let Some(request) = command::plan_common(&common, store, &conn.session, self.stats) else { break };
+            let Some(request) = command::plan_common(&common, store, &conn.session, self.stats) else {
+                break;
+            };
             self.requests.push(request);
             last = Some(progress.at);
             progress.at += common.consumed;

@@ -21,6 +21,10 @@ enum Command {
     Run(crate::run::Args),
     /// Answers GET and SET without a store: the limit of this machine.
     NullServer(crate::null_server::Args),
+    /// Measures what each choice of a server's ring buys on this machine.
+    Micro(crate::micro::Args),
+    /// Compares the store's misses with an exact LRU's on traces.
+    Replay(crate::replay::Args),
 }
 
 /// Parses the command line and runs what it asks for.
@@ -28,5 +32,7 @@ pub fn run() -> Outcome {
     match Cli::parse().command {
         Command::Run(args) => crate::run::main(args),
         Command::NullServer(args) => crate::null_server::main(args),
+        Command::Micro(args) => crate::micro::main(args),
+        Command::Replay(args) => crate::replay::main(args),
     }
 }

@@ -3,8 +3,10 @@
 mod cli;
 mod lean;
 mod load;
+mod micro;
 mod null_server;
 mod proto;
+mod replay;
 #[allow(dead_code, unused_imports, reason = "its users are being built")]
 mod report;
 mod run;

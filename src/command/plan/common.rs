@@ -28,11 +28,5 @@ pub fn plan_common<'a>(
     stats.calls[row] += 1;
     let key = store.key(session.db, common.key);
     store.prefetch(key.hash);
-    Some(Request {
-        key,
-        op,
-        resp3: session.resp3,
-        no_touch: session.no_touch,
-        outcome: Outcome::Pending,
-    })
+    Some(Request { key, op, resp3: session.resp3, no_touch: session.no_touch, outcome: Outcome::Pending })
 }

@@ -94,11 +94,6 @@ impl Default for Choices {
 }
 
 impl Choices {
-    /// The reference.
-    pub fn epoll() -> Self {
-        Choices { engine: Engine::Epoll, ..Choices::default() }
-    }
-
     /// Why these do not go together, and what to change.
     pub fn check(&self) -> Result<(), String> {
         if self.engine == Engine::Epoll {

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 const LISTENER: u64 = u64::MAX;
 const WAKE: u64 = u64::MAX - 1;
 const EVENTS_PER_CALL: usize = 256;
+/// More than this in one call is no idle server's.
+const FEW_EVENTS: usize = 8;
 const INPUT_BYTES: usize = 64 << 10;
 /// Replies that a client has not read; beyond it the connection is closed.
 const MAX_UNSENT_BYTES: usize = 256 << 20;
@@ -37,6 +39,8 @@ pub struct LeanEpoll {
     input: Box<[u8]>,
     out: Vec<u8>,
     spin: Duration,
+    /// The last turn was that of a nearly idle server.
+    spin_pays: bool,
     made: u64,
     calls: Arc<AtomicU64>,
 }
@@ -67,6 +71,7 @@ impl LeanEpoll {
             input: vec![0; INPUT_BYTES].into(),
             out: Vec::with_capacity(64 << 10),
             spin: Duration::from_micros(spin_us.into()),
+            spin_pays: false,
             made: 0,
             calls,
         })
@@ -92,15 +97,21 @@ impl LeanEpoll {
         }
     }
 
+    /// As the ring's: a nearly idle server looks for events for a while before it blocks.
     fn wait(&mut self, events: &mut [EpollEvent]) -> io::Result<usize> {
         let started = (!self.spin.is_zero()).then(Instant::now);
         loop {
-            let may_spin = started.is_some_and(|started| started.elapsed() < self.spin);
+            let may_spin = self.spin_pays && started.is_some_and(|started| started.elapsed() < self.spin);
             let timeout = if may_spin { EpollTimeout::ZERO } else { EpollTimeout::NONE };
             self.made += 1;
             match self.epoll.wait(events, timeout) {
-                Ok(0) if may_spin => {}
-                Ok(count) => return Ok(count),
+                Ok(0) => {}
+                Ok(count) => {
+                    let waited = started.map(|started| started.elapsed());
+                    self.spin_pays =
+                        count <= FEW_EVENTS && waited.is_some_and(|waited| waited < 2 * self.spin);
+                    return Ok(count);
+                }
                 Err(nix::errno::Errno::EINTR) => {}
                 Err(error) => return Err(error.into()),
             }

@@ -26,9 +26,7 @@ mod server;
 mod tests;
 mod uring;
 
-pub use choices::Choices;
-#[cfg(test)]
-use choices::SendBy;
-#[cfg(test)]
-use error::Error;
+pub use choices::{Choices, SendBy};
+pub use error::Error;
+pub use registered::SLOTS as REGISTERED_SLOTS;
 pub use server::{Options, Server};

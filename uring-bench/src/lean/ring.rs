@@ -22,7 +22,12 @@ pub struct Ring {
     /// System calls so far.
     pub calls: u64,
     spin: Duration,
+    /// The last turn was that of a nearly idle server: the next wait may be short.
+    spin_pays: bool,
 }
+
+/// A turn that brought more completions than this is no idle server's.
+const FEW_COMPLETIONS: usize = 8;
 
 impl Ring {
     pub fn new(choices: &Choices) -> Result<Ring, Error> {
@@ -51,7 +56,8 @@ impl Ring {
         })?;
         check(&ring, choices)?;
         let reaped = Vec::with_capacity(COMPLETIONS as usize);
-        Ok(Ring { ring, reaped, calls: 0, spin: Duration::from_micros(choices.spin_us.into()) })
+        let spin = Duration::from_micros(choices.spin_us.into());
+        Ok(Ring { ring, reaped, calls: 0, spin, spin_pays: false })
     }
 
     /// Room for `count` entries at once: a chain of links must not be split by a full queue.
@@ -78,23 +84,26 @@ impl Ring {
         Ok(())
     }
 
-    /// Submits, waits for one completion (spinning first, as chosen), and reaps.
+    /// Submits, waits for one completion, and reaps. A nearly idle server looks for completions for a while before it blocks,
+    /// as chosen: waking up costs more than that.
     pub fn wait(&mut self) -> io::Result<()> {
-        if !self.reaped.is_empty() {
-            return self.enter(0, None);
-        }
         if self.spin.is_zero() {
             return self.enter(1, None);
         }
-        self.enter(0, None)?;
         let started = Instant::now();
-        while self.reaped.is_empty() {
-            if (0..8).any(|_| self.ready()) {
-                self.enter(0, None)?;
-            } else if started.elapsed() >= self.spin {
-                return self.enter(1, None);
+        if self.spin_pays {
+            self.enter(0, None)?;
+            while self.reaped.is_empty() && started.elapsed() < self.spin {
+                if (0..8).any(|_| self.ready()) {
+                    self.enter(0, None)?;
+                }
             }
         }
+        if self.reaped.is_empty() {
+            self.enter(1, None)?;
+        }
+        // Twice: a wait that blocked includes the wake-up, which a spin would have saved.
+        self.spin_pays = self.reaped.len() <= FEW_COMPLETIONS && started.elapsed() < 2 * self.spin;
         Ok(())
     }
 

@@ -66,6 +66,11 @@ impl Server {
         self.address
     }
 
+    /// Its thread's number, for tools such as chrt.
+    pub fn tid(&self) -> i32 {
+        self.tid.as_raw()
+    }
+
     /// CPU time of the server's thread so far, to the nanosecond.
     pub fn cpu(&self) -> io::Result<Duration> {
         // The kernel's name of a thread's CPU clock: CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED below the inverted thread id.
