@@ -79,7 +79,8 @@ pub fn main(args: Args) -> Outcome {
     report.print();
     args.json.iter().try_for_each(|path| report.write_json(path))?;
     args.html.iter().try_for_each(|path| report.write_html(path))?;
-    Ok(if slice.wrong > 0 { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    let nothing_right = slice.requests <= slice.errors;
+    Ok(if slice.wrong > 0 || nothing_right { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
 fn watch(pid: u32) -> Result<Watch, Error> {

@@ -195,7 +195,8 @@ impl<D: Driver, W: Wire> Client<D, W> {
         self.issued = 0;
         (self.answered_at, self.folded_at, self.retry_at) = (self.now, self.now, self.now);
         self.ready.clear();
-        self.ready.extend(self.conns.iter().flatten().map(|conn| conn.id.slot));
+        let idle = self.conns.iter().flatten().filter(|conn| !conn.sending);
+        self.ready.extend(idle.map(|conn| conn.id.slot));
     }
 
     fn wants_more(&self, job: &Job) -> bool {
@@ -324,7 +325,7 @@ impl<D: Driver, W: Wire> Client<D, W> {
             let words = String::from_utf8_lossy(&words).into_owned();
             return self.lose(id, &format!("no {} reply: {words:?}", self.spec.protocol.name()));
         }
-        if conn.in_flight == 0 && !conn.sending {
+        if answered > 0 && conn.in_flight == 0 && !conn.sending && !open {
             self.ready.push(id.slot);
         }
     }

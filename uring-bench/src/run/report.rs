@@ -56,18 +56,18 @@ impl Report<'_> {
             .rate
             .map_or("closed loop".to_owned(), |rate| format!("open loop at {}", Unit::PerSecond.short(rate)));
         format!(
-            "{} by {} to {}: {} connections, pipeline {}, {} threads ({}), {pace}; get:set {}, {} keys ({}), values of {} bytes",
+            "{} by {} to {}: {} connections, pipeline {}, threads {}, {pace}; get:set {}, {} keys ({}), values of {} bytes{}",
             spec.protocol.name(),
             self.engine,
             spec.target,
             spec.connections,
             spec.pipeline,
             spec.threads,
-            if spec.verify { "verifying" } else { "not verifying" },
             spec.ratio,
             spec.keys,
             spec.dist,
             spec.value_size,
+            if spec.verify { ", verified" } else { "" },
         )
     }
 
