@@ -114,6 +114,8 @@ pub fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+type Answer = Option<Vec<u8>>;
+
 /// A server that answers each request of a connection as `answer` says: the words of the request and its number on its
 /// connection in, the reply out; `None` closes. Serves until the test's process ends.
 pub fn fake_server(
@@ -131,7 +133,7 @@ pub fn fake_server(
     address
 }
 
-fn serve(mut stream: TcpStream, answer: &dyn Fn(&[String], usize) -> Option<Vec<u8>>) {
+fn serve(mut stream: TcpStream, answer: &dyn Fn(&[String], usize) -> Answer) {
     let (mut received, mut buffer, mut number) = (Vec::new(), [0; 4096], 0);
     loop {
         while let Some((words, length)) = request(&received) {
