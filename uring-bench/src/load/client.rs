@@ -59,7 +59,7 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Report {
     pub answers: Answers,
-    /// Until the last answer.
+    /// Until the last answer, and at least as long as was asked for.
     pub elapsed: Duration,
     pub cpu: Duration,
 }
@@ -187,7 +187,9 @@ impl<D: Driver, W: Wire> Client<D, W> {
         self.board.show(self.answers.requests, self.answers.errors);
         self.board.fold(&mut self.latencies);
         let answers = std::mem::take(&mut self.answers);
-        Ok(Report { answers, elapsed: Duration::from_nanos(self.answered_at), cpu: thread_cpu()? - cpu })
+        // A server that stops answering before the end has had all of the time.
+        let elapsed = Duration::from_nanos(self.answered_at).max(job.length.unwrap_or_default());
+        Ok(Report { answers, elapsed, cpu: thread_cpu()? - cpu })
     }
 
     fn begin(&mut self, job: &Job) {

@@ -52,7 +52,7 @@ pub struct Slice {
     /// Error texts with their counts, in order of appearance.
     pub error_texts: Vec<(String, u64)>,
     pub first_wrong: Option<String>,
-    /// From the start to the last reply.
+    /// From the start to the last reply, and at least as long as was asked for.
     pub elapsed: Duration,
     /// Nanoseconds.
     pub latency: Histogram<u64>,
