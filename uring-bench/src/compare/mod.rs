@@ -1,0 +1,184 @@
+//! `uring-bench compare`: servers against each other in the same seconds. It starts them itself, on the same processor at the
+//! same priority, writes the same keys to all, and gives them the same load in short slices that take turns; what it
+//! reports are ratios within a round, with their spread.
+
+mod contenders;
+mod loads;
+mod play;
+mod process;
+mod results;
+mod text;
+
+use crate::cli::Outcome;
+use crate::load::duration;
+use crate::report::{Environment, command_line};
+use contenders::{Contender, Places};
+use indicatif::{ProgressBar, ProgressStyle};
+use loads::{Load, LoadOptions};
+use play::Method;
+use process::{Placement, realtime_is_permitted};
+use results::Measured;
+use serde::Serialize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Compares servers in alternating slices of the same load
+#[derive(clap::Args)]
+pub struct Args {
+    /// Who: ours, valkey, redis, kevy, or names given with --contender; the first is the one whose ratios are taken. One named twice
+    /// shows the noise. All that are installed if none is named.
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    contenders: Vec<String>,
+    /// Another contender, as 'name=command with {port}'; {free} stands for a further free port. Repeatable.
+    #[arg(long, value_name = "NAME=COMMAND")]
+    contender: Vec<Contender>,
+    /// Also the server without a store, so that figures are shares of this machine's limit
+    #[arg(long)]
+    with_limit: bool,
+    /// Our server, if it is not beside this program
+    #[arg(long, value_name = "PATH")]
+    ours: Option<PathBuf>,
+    /// Valkey's server, if it is not in PATH, nor named by KV_VALKEY_SERVER
+    #[arg(long, value_name = "PATH")]
+    valkey: Option<PathBuf>,
+    /// Threads of ours and kevy
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    server_threads: usize,
+    /// Processors for the servers
+    #[arg(long, default_value = "0", value_delimiter = ',', value_name = "CPU,…")]
+    server_cpus: Vec<usize>,
+    /// Processors for the generator's threads, in turn
+    #[arg(long, default_value = "1", value_delimiter = ',', value_name = "CPU,…")]
+    client_cpus: Vec<usize>,
+    /// Threads of the generator
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    client_threads: usize,
+    /// Do without real-time priority, which keeps other processes out of the measurement
+    #[arg(long)]
+    no_realtime: bool,
+    #[command(flatten)]
+    loads: LoadOptions,
+    #[arg(long, default_value_t = 30, value_name = "N")]
+    rounds: usize,
+    /// How long each contender runs in each round; longer by itself where there are thousands of connections
+    #[arg(long, default_value = "100ms", value_name = "TIME", value_parser = duration)]
+    slice: Duration,
+    /// How long each runs before that, uncounted
+    #[arg(long, default_value = "20ms", value_name = "TIME", value_parser = duration)]
+    warm_up: Duration,
+    /// Write values that carry their key and a checksum, and check every answer (the limit cannot do that)
+    #[arg(long, conflicts_with = "with_limit")]
+    verify: bool,
+    /// Write all rounds here
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+/// What `--json` holds.
+#[derive(Serialize)]
+struct Report<'a> {
+    command: String,
+    environment: Environment,
+    rounds: usize,
+    slice_ms: f64,
+    warm_up_ms: f64,
+    realtime: bool,
+    skipped: &'a [String],
+    loads: &'a [Measured],
+}
+
+pub fn main(args: Args) -> Outcome {
+    if args.rounds == 0 {
+        return Err("--rounds is at least 1".into());
+    }
+    let loads = args.loads.loads();
+    let data =
+        loads.iter().map(|load| load.keys as f64 * (load.key_size as f64 + load.value_size.mean() + 128.0));
+    let places = Places {
+        ours: args.ours.clone(),
+        valkey: args.valkey.clone(),
+        threads: args.server_threads,
+        // Twice the data: nothing is evicted.
+        memory: (data.fold(0.0, f64::max) * 2.0) as u64 + (1 << 30),
+    };
+    let (contenders, skipped) = contenders::choose(&args.contenders, &args.contender, &places)?;
+    for line in &skipped {
+        eprintln!("{line}");
+    }
+    let method = method(&args);
+    let bar = progress(&args, loads.len() * (contenders.len() + usize::from(args.with_limit)))?;
+    let mut all = Vec::new();
+    for load in &loads {
+        let measured = measure(&contenders, load, &method, args.with_limit, &bar)?;
+        bar.suspend(|| println!("{}", text::load(&measured)));
+        all.push(measured);
+    }
+    bar.finish_and_clear();
+    if let Some(summary) = text::summary(&all) {
+        println!(
+            "Ratios within a round, median (quartiles) of {} rounds:\n\n{}",
+            args.rounds,
+            summary.text()
+        );
+    }
+    write(&args, &method, &skipped, &all)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn method(args: &Args) -> Method {
+    let realtime = !args.no_realtime && realtime_is_permitted();
+    if !realtime && !args.no_realtime {
+        eprintln!(
+            "no real-time priority here (run as root, or with CAP_SYS_NICE): other processes will show in the figures"
+        );
+    }
+    Method {
+        rounds: args.rounds,
+        slice: args.slice,
+        warm_up: args.warm_up,
+        servers: Placement { cpus: args.server_cpus.clone(), realtime },
+        client_cpus: args.client_cpus.clone(),
+        client_threads: args.client_threads,
+        verify: args.verify,
+    }
+}
+
+fn measure(
+    contenders: &[Contender],
+    load: &Load,
+    method: &Method,
+    with_limit: bool,
+    bar: &ProgressBar,
+) -> Result<Measured, crate::load::Error> {
+    let mut contenders = contenders.to_vec();
+    if with_limit {
+        // Its values have one size: the load's, or its mean.
+        contenders.push(Contender::limit(load.value_size.mean().round() as usize)?);
+    }
+    Ok(Measured::new(load, play::play(&contenders, load, method, bar)?))
+}
+
+fn progress(args: &Args, sets: usize) -> Result<ProgressBar, Box<dyn std::error::Error>> {
+    let bar = ProgressBar::new((sets * args.rounds) as u64);
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left")?);
+    Ok(bar)
+}
+
+fn write(args: &Args, method: &Method, skipped: &[String], loads: &[Measured]) -> Result<(), String> {
+    if let Some(path) = &args.json {
+        let report = Report {
+            command: command_line(),
+            environment: Environment::here(),
+            rounds: args.rounds,
+            slice_ms: args.slice.as_secs_f64() * 1e3,
+            warm_up_ms: args.warm_up.as_secs_f64() * 1e3,
+            realtime: method.servers.realtime,
+            skipped,
+            loads,
+        };
+        let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
+        std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
