@@ -331,7 +331,7 @@ fn serve<W: Wire>(
     let options = DriverOptions {
         // A turn may bring something of every connection.
         cq_entries: u32::try_from(connections * 2).unwrap_or(u32::MAX).clamp(4096, 1 << 16),
-        busy_poll_us: 0,
+        busy_poll_us: start.spec.spin_us,
         ..DriverOptions::default()
     };
     match start.spec.engine {
