@@ -110,6 +110,15 @@ impl Load {
         text
     }
 
+    /// For the rows of a chart: "50×16", "50×1, 16384 B".
+    pub fn short(&self) -> String {
+        let size = match self.value_size {
+            Sizes::Fixed(64) => String::new(),
+            ref sizes => format!(", {sizes} B"),
+        };
+        format!("{}×{}{size}", self.connections, self.pipeline)
+    }
+
     /// Where there are very many connections a slice must be long enough for each to be served several times.
     pub fn slice(&self, wanted: Duration) -> Duration {
         let turns = Duration::from_micros(self.connections as u64 * 40);
@@ -184,6 +193,8 @@ impl LoadOptions {
 pub struct Told {
     pub name: &'static str,
     pub words: String,
+    #[serde(skip)]
+    pub short: String,
     pub connections: usize,
     pub pipeline: usize,
     pub value_size: String,
@@ -198,6 +209,7 @@ impl From<&Load> for Told {
         Told {
             name: load.name,
             words: load.words(),
+            short: load.short(),
             connections: load.connections,
             pipeline: load.pipeline,
             value_size: load.value_size.to_string(),

@@ -4,17 +4,20 @@
 
 mod contenders;
 mod loads;
+mod memory;
+mod page;
 mod play;
 mod process;
 mod results;
 mod text;
 
 use crate::cli::Outcome;
-use crate::load::duration;
+use crate::load::{count, duration};
 use crate::report::{Environment, command_line};
 use contenders::{Contender, Places};
 use indicatif::{ProgressBar, ProgressStyle};
 use loads::{Load, LoadOptions};
+use memory::Items;
 use play::Method;
 use process::{Placement, realtime_is_permitted};
 use results::Measured;
@@ -54,6 +57,9 @@ pub struct Args {
     /// Threads of the generator
     #[arg(long, default_value_t = 1, value_name = "N")]
     client_threads: usize,
+    /// How long the generator looks for replies before it sleeps, in microseconds: 0 is how most clients are
+    #[arg(long, default_value_t = 0, value_name = "MICROSECONDS")]
+    client_spin: u32,
     /// Do without real-time priority, which keeps other processes out of the measurement
     #[arg(long)]
     no_realtime: bool,
@@ -70,9 +76,18 @@ pub struct Args {
     /// Write values that carry their key and a checksum, and check every answer (the limit cannot do that)
     #[arg(long, conflicts_with = "with_limit")]
     verify: bool,
+    /// Also fill each with this many items of 32, 64 and 200 bytes, and report its memory per item
+    #[arg(long, value_name = "N", value_parser = count)]
+    items: Option<u64>,
     /// Write all rounds here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with charts here
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Print the summary as a table in Markdown, with the command and the machine
+    #[arg(long)]
+    markdown: bool,
 }
 
 /// What `--json` holds.
@@ -86,6 +101,7 @@ struct Report<'a> {
     realtime: bool,
     skipped: &'a [String],
     loads: &'a [Measured],
+    memory: &'a [Items],
 }
 
 pub fn main(args: Args) -> Outcome {
@@ -93,8 +109,9 @@ pub fn main(args: Args) -> Outcome {
         return Err("--rounds is at least 1".into());
     }
     let loads = args.loads.loads();
-    let data =
-        loads.iter().map(|load| load.keys as f64 * (load.key_size as f64 + load.value_size.mean() + 128.0));
+    let per_load = loads.iter().map(|load| (load.keys, load.key_size as f64 + load.value_size.mean()));
+    let filled = args.items.map(|items| (items, 256.0));
+    let data = per_load.chain(filled).map(|(keys, size)| keys as f64 * (size + 128.0));
     let places = Places {
         ours: args.ours.clone(),
         valkey: args.valkey.clone(),
@@ -114,15 +131,13 @@ pub fn main(args: Args) -> Outcome {
         bar.suspend(|| println!("{}", text::load(&measured)));
         all.push(measured);
     }
+    let items = match args.items {
+        Some(items) => memory::measure(&contenders, items, &method.servers, &args.client_cpus, &bar)?,
+        None => Vec::new(),
+    };
     bar.finish_and_clear();
-    if let Some(summary) = text::summary(&all) {
-        println!(
-            "Ratios within a round, median (quartiles) of {} rounds:\n\n{}",
-            args.rounds,
-            summary.text()
-        );
-    }
-    write(&args, &method, &skipped, &all)?;
+    print(&args, &all, &items);
+    write(&args, &method, &skipped, &all, &items)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -140,6 +155,7 @@ fn method(args: &Args) -> Method {
         servers: Placement { cpus: args.server_cpus.clone(), realtime },
         client_cpus: args.client_cpus.clone(),
         client_threads: args.client_threads,
+        client_spin_us: args.client_spin,
         verify: args.verify,
     }
 }
@@ -165,7 +181,26 @@ fn progress(args: &Args, sets: usize) -> Result<ProgressBar, Box<dyn std::error:
     Ok(bar)
 }
 
-fn write(args: &Args, method: &Method, skipped: &[String], loads: &[Measured]) -> Result<(), String> {
+fn print(args: &Args, all: &[Measured], items: &[Items]) {
+    if let Some(summary) = text::summary(all, |load| format!("{} {}", load.name, load.short)) {
+        let rounds = args.rounds;
+        println!("Ratios within a round, median (quartiles) of {rounds} rounds:\n\n{}\n", summary.text());
+    }
+    if !items.is_empty() {
+        println!("{}:\n\n{}\n", memory::title(items), memory::table(items).text());
+    }
+    if args.markdown {
+        println!("{}", text::markdown(all, items, args.rounds));
+    }
+}
+
+fn write(
+    args: &Args,
+    method: &Method,
+    skipped: &[String],
+    loads: &[Measured],
+    memory: &[Items],
+) -> Result<(), String> {
     if let Some(path) = &args.json {
         let report = Report {
             command: command_line(),
@@ -176,9 +211,17 @@ fn write(args: &Args, method: &Method, skipped: &[String], loads: &[Measured]) -
             realtime: method.servers.realtime,
             skipped,
             loads,
+            memory,
         };
         let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
         std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    }
+    if let Some(path) = &args.html {
+        let mut page = page::page(loads, skipped, method.servers.realtime);
+        if !memory.is_empty() {
+            memory::show(&mut page, memory);
+        }
+        page.write(path)?;
     }
     Ok(())
 }

@@ -5,9 +5,10 @@ use super::contenders::Contender;
 use super::loads::Load;
 use super::process::{Placement, Process, free_port};
 use super::results::{Memory, Outcome, Rounds};
-use crate::load::{Error, Session, Slice, Spec, Until};
+use crate::load::{Error, Session, Slice, Spec, Until, new_histogram};
 use crate::paired::alternate;
 use crate::server::{Sample, SyscallTrace, Watch, own_syscall_counter};
+use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
@@ -24,6 +25,7 @@ pub struct Method {
     /// Processors, threads and priority of the generator.
     pub client_cpus: Vec<usize>,
     pub client_threads: usize,
+    pub client_spin_us: u32,
     pub verify: bool,
 }
 
@@ -45,6 +47,7 @@ struct Ready {
     restless: bool,
     memory: Memory,
     rounds: Rounds,
+    latency: Histogram<u64>,
     /// Of all turns, warming up included.
     requests: u64,
     misses: u64,
@@ -90,6 +93,7 @@ fn outcome(contender: Ready, calls_per_request: Option<f64>) -> Outcome {
         name: contender.name,
         command: contender.command,
         rounds: contender.rounds,
+        latency: contender.latency,
         calls_per_request,
         memory: contender.memory,
         misses: contender.misses,
@@ -106,6 +110,7 @@ fn prepare(contender: &Contender, load: &Load, method: &Method) -> Result<Ready,
         threads: method.client_threads,
         cpus: method.client_cpus.clone(),
         realtime: method.servers.realtime,
+        spin_us: method.client_spin_us,
         verify: method.verify,
         ..load.spec()
     };
@@ -128,6 +133,7 @@ fn prepare(contender: &Contender, load: &Load, method: &Method) -> Result<Ready,
         restless: busy(&start, &idle) > IDLE_SHARE,
         memory,
         rounds: Rounds::default(),
+        latency: new_histogram(),
         requests: 0,
         misses: 0,
     };
@@ -170,6 +176,7 @@ fn turn(contender: &mut Ready, load: &Load, method: &Method) -> Result<(), Error
     let slice = contender.slice(load.slice(method.slice))?;
     let after = contender.watch.sample()?;
     contender.signal(Signal::SIGSTOP)?;
+    contender.latency.add(&slice.latency).expect("histograms of the same bounds");
     let elapsed = slice.elapsed.as_secs_f64().max(1e-9);
     let cpu = (after.cpu - before.cpu).as_secs_f64();
     let rounds = &mut contender.rounds;

@@ -3,6 +3,7 @@
 use super::loads::{Load, Told};
 use crate::paired::ratios;
 use crate::report::{Spread, Unit};
+use hdrhistogram::Histogram;
 use serde::Serialize;
 
 /// One contender's figures, one of each per round.
@@ -44,6 +45,9 @@ pub struct Outcome {
     pub name: String,
     pub command: String,
     pub rounds: Rounds,
+    /// Of all rounds together, in nanoseconds.
+    #[serde(skip)]
+    pub latency: Histogram<u64>,
     /// System calls of the server per request, by its own count or the kernel's; none where neither can be had.
     pub calls_per_request: Option<f64>,
     pub memory: Memory,

@@ -1,8 +1,10 @@
 //! The results as text: a block per load while the run goes on, a summary at its end, and the table that a README holds.
 
 use super::contenders::LIMIT;
+use super::loads::Told;
+use super::memory::{self, Items};
 use super::results::{Compared, Measured, Outcome, Versus, median};
-use crate::report::{Table, Unit};
+use crate::report::{Environment, Table, Unit, command_line};
 
 const NOTHING: &str = "–";
 
@@ -72,6 +74,26 @@ pub fn absolute(measured: &Measured) -> Table {
     table
 }
 
+/// The summary for a README: where it was made, the command that makes it, the table.
+pub fn markdown(all: &[Measured], items: &[Items], rounds: usize) -> String {
+    let here = Environment::here();
+    let mut text = format!(
+        "Ratios within a round, median (quartiles) of {rounds} rounds; {}, {} cores, Linux {}, {}.\n\n```sh\n{}\n```\n",
+        here.cpu,
+        here.cores,
+        here.kernel,
+        here.date.split('T').next().unwrap_or_default(),
+        command_line()
+    );
+    if let Some(summary) = summary(all, |load| format!("{}: {}", load.name, load.words)) {
+        text += &format!("\n{}\n", summary.markdown());
+    }
+    if !items.is_empty() {
+        text += &format!("\n{}:\n\n{}\n", memory::title(items), memory::table(items).markdown());
+    }
+    text
+}
+
 /// What stores nothing has no overhead.
 fn overhead(contender: &Outcome) -> String {
     if contender.name == LIMIT {
@@ -81,7 +103,7 @@ fn overhead(contender: &Outcome) -> String {
 }
 
 /// All loads: loads down, contenders across.
-pub fn summary(all: &[Measured]) -> Option<Table> {
+pub fn summary(all: &[Measured], label: impl Fn(&Told) -> String) -> Option<Table> {
     let first = all.first().filter(|measured| !measured.versus.is_empty())?;
     let name = &first.contenders.first()?.name;
     let mut head = vec!["load".to_owned(), format!("{name} per CPU-second")];
@@ -97,10 +119,7 @@ pub fn summary(all: &[Measured]) -> Option<Table> {
         let figure =
             |values: &[f64], unit: Unit| median(values).map_or(NOTHING.to_owned(), |m| unit.figure(m));
         let text = |compared: &Option<Compared>| compared.as_ref().map_or(NOTHING.to_owned(), Compared::text);
-        let mut row = vec![
-            format!("{} {}", measured.load.name, measured.load.words),
-            figure(&rounds.per_cpu_second, Unit::PerSecond),
-        ];
+        let mut row = vec![label(&measured.load), figure(&rounds.per_cpu_second, Unit::PerSecond)];
         row.extend(measured.versus.iter().map(|other| text(&other.per_cpu_second)));
         row.push(figure(&rounds.p50, Unit::Nanoseconds));
         row.extend(peers().map(|(at, _)| text(&measured.versus[at].p50)));
