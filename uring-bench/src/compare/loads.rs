@@ -76,8 +76,8 @@ impl Load {
         }
     }
 
-    /// The load, for the generator.
-    pub fn spec(&self) -> Spec {
+    /// The load, for this generator.
+    pub fn onto(&self, client: &Spec) -> Spec {
         Spec {
             connections: self.connections,
             pipeline: self.pipeline,
@@ -87,7 +87,7 @@ impl Load {
             ratio: self.ratio,
             dist: self.dist,
             ttl: self.ttl,
-            ..Spec::default()
+            ..client.clone()
         }
     }
 

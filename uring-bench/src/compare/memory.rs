@@ -1,6 +1,7 @@
 //! What an item costs in memory, at a number of items where the servers' own base no longer shows.
 
 use super::contenders::Contender;
+use super::play::Method;
 use super::process::{Placement, Process, free_port};
 use crate::load::{Error, Session, Spec};
 use crate::report::{Page, Table, Unit};
@@ -32,8 +33,7 @@ pub struct Items {
 pub fn measure(
     contenders: &[Contender],
     items: u64,
-    servers: &Placement,
-    client_cpus: &[usize],
+    method: &Method,
     bar: &ProgressBar,
 ) -> Result<Vec<Items>, Error> {
     bar.set_length(items * (contenders.len() * VALUE_SIZES.len()) as u64);
@@ -49,10 +49,11 @@ pub fn measure(
                 key_size: KEY_SIZE,
                 value_size: Sizes::Fixed(value_size),
                 ratio: Ratio { gets: 0, sets: 1 },
-                cpus: client_cpus.to_vec(),
-                ..Spec::default()
+                ..method.client.clone()
             };
-            all.push(fill(contender, &spec, value_size, servers, |count| bar.set_position(done + count))?);
+            all.push(fill(contender, &spec, value_size, &method.servers, |count| {
+                bar.set_position(done + count)
+            })?);
             done += items;
         }
     }

@@ -5,6 +5,7 @@
 mod contenders;
 mod loads;
 mod memory;
+mod options;
 mod page;
 mod play;
 mod process;
@@ -12,14 +13,14 @@ mod results;
 mod text;
 
 use crate::cli::Outcome;
-use crate::load::{count, duration};
+use crate::load::{Spec, count, duration};
 use crate::report::{Environment, command_line};
-use contenders::{Contender, Places};
+use contenders::Contender;
 use indicatif::{ProgressBar, ProgressStyle};
 use loads::{Load, LoadOptions};
 use memory::Items;
+use options::Machine;
 use play::Method;
-use process::{Placement, realtime_is_permitted};
 use results::Measured;
 use serde::Serialize;
 use std::path::PathBuf;
@@ -39,30 +40,8 @@ pub struct Args {
     /// Also the server without a store, so that figures are shares of this machine's limit
     #[arg(long)]
     with_limit: bool,
-    /// Our server, if it is not beside this program
-    #[arg(long, value_name = "PATH")]
-    ours: Option<PathBuf>,
-    /// Valkey's server, if it is not in PATH, nor named by KV_VALKEY_SERVER
-    #[arg(long, value_name = "PATH")]
-    valkey: Option<PathBuf>,
-    /// Threads of ours and kevy
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    server_threads: usize,
-    /// Processors for the servers
-    #[arg(long, default_value = "0", value_delimiter = ',', value_name = "CPU,…")]
-    server_cpus: Vec<usize>,
-    /// Processors for the generator's threads, in turn
-    #[arg(long, default_value = "1", value_delimiter = ',', value_name = "CPU,…")]
-    client_cpus: Vec<usize>,
-    /// Threads of the generator
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    client_threads: usize,
-    /// How long the generator looks for replies before it sleeps, in microseconds: 0 is how most clients are
-    #[arg(long, default_value_t = 0, value_name = "MICROSECONDS")]
-    client_spin: u32,
-    /// Do without real-time priority, which keeps other processes out of the measurement
-    #[arg(long)]
-    no_realtime: bool,
+    #[command(flatten)]
+    machine: Machine,
     #[command(flatten)]
     loads: LoadOptions,
     #[arg(long, default_value_t = 30, value_name = "N")]
@@ -112,13 +91,7 @@ pub fn main(args: Args) -> Outcome {
     let per_load = loads.iter().map(|load| (load.keys, load.key_size as f64 + load.value_size.mean()));
     let filled = args.items.map(|items| (items, 256.0));
     let data = per_load.chain(filled).map(|(keys, size)| keys as f64 * (size + 128.0));
-    let places = Places {
-        ours: args.ours.clone(),
-        valkey: args.valkey.clone(),
-        threads: args.server_threads,
-        // Twice the data: nothing is evicted.
-        memory: (data.fold(0.0, f64::max) * 2.0) as u64 + (1 << 30),
-    };
+    let places = args.machine.places(data.fold(0.0, f64::max));
     let (contenders, skipped) = contenders::choose(&args.contenders, &args.contender, &places)?;
     for line in &skipped {
         eprintln!("{line}");
@@ -132,7 +105,7 @@ pub fn main(args: Args) -> Outcome {
         all.push(measured);
     }
     let items = match args.items {
-        Some(items) => memory::measure(&contenders, items, &method.servers, &args.client_cpus, &bar)?,
+        Some(items) => memory::measure(&contenders, items, &method, &bar)?,
         None => Vec::new(),
     };
     bar.finish_and_clear();
@@ -142,22 +115,9 @@ pub fn main(args: Args) -> Outcome {
 }
 
 fn method(args: &Args) -> Method {
-    let realtime = !args.no_realtime && realtime_is_permitted();
-    if !realtime && !args.no_realtime {
-        eprintln!(
-            "no real-time priority here (run as root, or with CAP_SYS_NICE): other processes will show in the figures"
-        );
-    }
-    Method {
-        rounds: args.rounds,
-        slice: args.slice,
-        warm_up: args.warm_up,
-        servers: Placement { cpus: args.server_cpus.clone(), realtime },
-        client_cpus: args.client_cpus.clone(),
-        client_threads: args.client_threads,
-        client_spin_us: args.client_spin,
-        verify: args.verify,
-    }
+    let servers = args.machine.placement();
+    let client = Spec { verify: args.verify, ..args.machine.client(servers.realtime) };
+    Method { rounds: args.rounds, slice: args.slice, warm_up: args.warm_up, servers, client }
 }
 
 fn measure(

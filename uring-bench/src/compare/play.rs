@@ -22,11 +22,8 @@ pub struct Method {
     pub slice: Duration,
     pub warm_up: Duration,
     pub servers: Placement,
-    /// Processors, threads and priority of the generator.
-    pub client_cpus: Vec<usize>,
-    pub client_threads: usize,
-    pub client_spin_us: u32,
-    pub verify: bool,
+    /// Threads, processors and priority of the generator; the load is filled in.
+    pub client: Spec,
 }
 
 /// How long a server without work is watched, and the share of a processor above which it is stopped while others have their turn.
@@ -105,15 +102,7 @@ fn outcome(contender: Ready, calls_per_request: Option<f64>) -> Outcome {
 fn prepare(contender: &Contender, load: &Load, method: &Method) -> Result<Ready, Error> {
     let port = free_port()?;
     let words = contender.command(port)?;
-    let spec = Spec {
-        target: format!("127.0.0.1:{port}"),
-        threads: method.client_threads,
-        cpus: method.client_cpus.clone(),
-        realtime: method.servers.realtime,
-        spin_us: method.client_spin_us,
-        verify: method.verify,
-        ..load.spec()
-    };
+    let spec = Spec { target: format!("127.0.0.1:{port}"), ..load.onto(&method.client) };
     let named = |error: Error| Error { what: format!("{}: {}", contender.name, error.what), ..error };
     let process = Process::start(&contender.name, &words, &spec, &method.servers)?;
     let watch = Watch::new(process.pid())?;
