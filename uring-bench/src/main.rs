@@ -13,6 +13,7 @@ mod replay;
 mod report;
 mod run;
 mod server;
+mod sweep;
 mod workload;
 
 use std::process::ExitCode;

@@ -12,14 +12,16 @@ mod process;
 mod results;
 mod text;
 
+pub use contenders::{Contender, choose};
+pub use options::Machine;
+pub use process::{Process, free_port};
+
 use crate::cli::Outcome;
 use crate::load::{Spec, count, duration};
 use crate::report::{Environment, command_line};
-use contenders::Contender;
 use indicatif::{ProgressBar, ProgressStyle};
 use loads::{Load, LoadOptions};
 use memory::Items;
-use options::Machine;
 use play::Method;
 use results::Measured;
 use serde::Serialize;

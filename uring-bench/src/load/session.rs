@@ -131,6 +131,11 @@ impl Session {
         self.engine
     }
 
+    /// The rate of the slices to come; none: closed loop.
+    pub fn set_rate(&mut self, rate: Option<f64>) {
+        Arc::make_mut(&mut self.spec).rate = rate;
+    }
+
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
