@@ -196,6 +196,10 @@ impl Driver for Prepared {
     fn listen(&mut self, _: OwnedFd, _: u8) -> io::Result<()> {
         Ok(())
     }
+    fn adopt(&mut self, _socket: OwnedFd) -> io::Result<ConnId> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     fn stop_listening(&mut self) {}
     fn release(&mut self) {}
     fn start_recv(&mut self, _: ConnId) {}

@@ -124,18 +124,18 @@ impl<'a> Parser<'_, 'a> {
         if conn.protocol != Some(Protocol::Resp)
             || !conn.resp_resume.is_fresh()
             || !limits.authenticated
+            || limits.max_bulk < resp::COMMON_LONGEST
             || self.env.shared.pause.active(self.env.now_ms)
         {
             return;
         }
         let mut last = None;
         while self.requests.len() < full && progress.requests < TURN_REQUESTS {
-            let Some(common) = resp::common(&bytes[progress.at..], limits) else { break };
+            let Some(common) = resp::common(&bytes[progress.at..]) else { break };
             let store = &self.env.shared.store;
-            let Some(request) = command::plan_common(&common, store, &conn.session, self.stats) else {
+            if !command::plan_common(&common, store, &conn.session, self.stats, self.requests) {
                 break;
-            };
-            self.requests.push(request);
+            }
             last = Some(progress.at);
             progress.at += common.consumed;
             progress.requests += 1;

@@ -4,7 +4,7 @@ use clap::{Parser, Subcommand};
 use std::error::Error;
 use std::process::ExitCode;
 
-/// What every subcommand ends with: an exit code (1: measured, but wrong answers were seen), or why it could not measure.
+/// What every subcommand ends with: an exit code (1: measured, but answers were wrong, or none was right), or why it could not measure.
 pub type Outcome = Result<ExitCode, Box<dyn Error>>;
 
 /// Load generator for key-value servers.

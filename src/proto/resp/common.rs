@@ -9,8 +9,6 @@
 //! Whatever differs in a single byte, or is not whole yet, is left to [`super::parse`], which accepts and answers the same: this is
 //! a shortcut and no second grammar.
 
-use crate::proto::ParseLimits;
-
 /// A request of the most common forms, at the start of a connection's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Common<'a> {
@@ -23,6 +21,8 @@ pub struct Common<'a> {
 
 /// Where the name stands in these forms.
 pub const NAME: std::ops::Range<usize> = 8..11;
+/// No key or value in these forms is longer, bytes: a length of at most four digits.
+pub const LONGEST: usize = 9_999;
 
 const GET_ARRAY: u64 = u64::from_le_bytes(*b"*2\r\n$3\r\n");
 const SET_ARRAY: u64 = u64::from_le_bytes(*b"*3\r\n$3\r\n");
@@ -31,25 +31,27 @@ const SET: u64 = u64::from_le_bytes(*b"set\r\n$\0\0");
 /// The bit that tells a small letter from its capital, in the three letters of a name.
 const SMALL: u64 = 0x20_2020;
 const SIX_BYTES: u64 = (1 << 48) - 1;
+const LINE_END: u16 = u16::from_le_bytes(*b"\r\n");
 
-/// Recognises one request. `None` says nothing but that it is for [`super::parse`].
+/// Recognises one request. `None` says nothing but that it is for [`super::parse`]. Looks at no limit but [`LONGEST`], which is below
+/// all that can be configured for a request; whoever allows less to a value does not ask.
 #[inline]
-pub fn common<'a>(buf: &'a [u8], limits: &ParseLimits) -> Option<Common<'a>> {
-    let head: &[u8; 16] = buf.first_chunk()?;
+pub fn common(buf: &[u8]) -> Option<Common<'_>> {
+    // The shortest of them has twenty bytes.
+    let head: &[u8; 20] = buf.first_chunk()?;
     let array = word(head, 0);
     let name = word(head, 8) & SIX_BYTES | SMALL;
-    let key_len_at = 14;
     match (array, name) {
         (GET_ARRAY, GET) => {
-            let (key, end) = bulk(buf, key_len_at, limits)?;
+            let (key, end) = bulk(buf, 14)?;
             Some(Common { key, value: None, consumed: end })
         }
         (SET_ARRAY, SET) => {
-            let (key, end) = bulk(buf, key_len_at, limits)?;
+            let (key, end) = bulk(buf, 14)?;
             if *buf.get(end)? != b'$' {
                 return None;
             }
-            let (value, end) = bulk(buf, end + 1, limits)?;
+            let (value, end) = bulk(buf, end + 1)?;
             Some(Common { key, value: Some(value), consumed: end })
         }
         _ => None,
@@ -57,48 +59,52 @@ pub fn common<'a>(buf: &'a [u8], limits: &ParseLimits) -> Option<Common<'a>> {
 }
 
 #[inline]
-fn word(head: &[u8; 16], at: usize) -> u64 {
+fn word(head: &[u8; 20], at: usize) -> u64 {
     let mut bytes = [0; 8];
     bytes.copy_from_slice(&head[at..at + 8]);
     u64::from_le_bytes(bytes)
 }
 
-/// The string whose length begins at `at` (one to four digits), and where what follows it begins.
+/// The string whose length begins at `at`, and where what follows it begins.
 #[inline]
-fn bulk<'a>(buf: &'a [u8], at: usize, limits: &ParseLimits) -> Option<(&'a [u8], usize)> {
-    let (len, start) = match *buf.get(at..at + 4)? {
-        [one @ b'0'..=b'9', b'\r', b'\n', _] => (digit(one), at + 3),
-        [ten @ b'1'..=b'9', one @ b'0'..=b'9', b'\r', b'\n'] => (digit(ten) * 10 + digit(one), at + 4),
-        [hundred @ b'1'..=b'9', ten, one, b'\r'] if ten.is_ascii_digit() && one.is_ascii_digit() => {
-            if *buf.get(at + 4)? != b'\n' {
-                return None;
-            }
-            (digit(hundred) * 100 + digit(ten) * 10 + digit(one), at + 5)
+fn bulk(buf: &[u8], at: usize) -> Option<(&[u8], usize)> {
+    let line = u32::from_le_bytes(*buf.get(at..)?.first_chunk()?);
+    let (len, start) = if line >> 16 == u32::from(LINE_END) {
+        let (tens, ones) = (digit(line)?, digit(line >> 8)?);
+        if tens == 0 {
+            return None;
         }
-        _ => four_digits(buf, at)?,
+        (tens * 10 + ones, at + 4)
+    } else if line >> 8 & 0xffff == u32::from(LINE_END) {
+        (digit(line)?, at + 3)
+    } else {
+        long_length(buf, at)?
     };
-    // No overflow: both are small.
-    let end = start + len;
-    if len > limits.max_bulk || end + 2 > limits.max_request {
-        return None;
-    }
     let (bytes, rest) = buf.get(start..)?.split_at_checked(len)?;
-    if rest.first_chunk()? != b"\r\n" {
+    if u16::from_le_bytes(*rest.first_chunk()?) != LINE_END {
         return None;
     }
-    Some((bytes, end + 2))
+    Some((bytes, start + len + 2))
 }
 
+/// A length of three or four digits, and where its line ends.
 #[inline(never)]
-fn four_digits(buf: &[u8], at: usize) -> Option<(usize, usize)> {
-    let &[a @ b'1'..=b'9', b, c, d, b'\r', b'\n'] = buf.get(at..)?.first_chunk()? else { return None };
-    if !(b.is_ascii_digit() && c.is_ascii_digit() && d.is_ascii_digit()) {
+fn long_length(buf: &[u8], at: usize) -> Option<(usize, usize)> {
+    let line: &[u8; 6] = buf.get(at..)?.first_chunk()?;
+    let digits = if line[3] == b'\r' { 3 } else { 4 };
+    if line[0] == b'0' || line[digits..digits + 2] != *b"\r\n" {
         return None;
     }
-    Some((digit(a) * 1000 + digit(b) * 100 + digit(c) * 10 + digit(d), at + 6))
+    let mut len = 0;
+    for byte in &line[..digits] {
+        len = len * 10 + digit(u32::from(*byte))?;
+    }
+    Some((len, at + digits + 2))
 }
 
+/// The digit in the lowest byte.
 #[inline]
-fn digit(byte: u8) -> usize {
-    usize::from(byte - b'0')
+fn digit(text: u32) -> Option<usize> {
+    let digit = (text & 0xff).wrapping_sub(u32::from(b'0'));
+    (digit < 10).then_some(digit as usize)
 }

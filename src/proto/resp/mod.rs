@@ -14,7 +14,7 @@ mod parse;
 mod tests;
 mod writer;
 
-pub use common::{Common, NAME as COMMON_NAME, common};
+pub use common::{Common, LONGEST as COMMON_LONGEST, NAME as COMMON_NAME, common};
 pub use encode::encode;
 pub use parse::{Resume, parse};
 pub use writer::Writer;

@@ -59,7 +59,7 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Report {
     pub answers: Answers,
-    /// Until the last answer.
+    /// Until the last answer, and at least as long as was asked for.
     pub elapsed: Duration,
     pub cpu: Duration,
 }
@@ -187,7 +187,9 @@ impl<D: Driver, W: Wire> Client<D, W> {
         self.board.show(self.answers.requests, self.answers.errors);
         self.board.fold(&mut self.latencies);
         let answers = std::mem::take(&mut self.answers);
-        Ok(Report { answers, elapsed: Duration::from_nanos(self.answered_at), cpu: thread_cpu()? - cpu })
+        // A server that stops answering before the end has had all of the time.
+        let elapsed = Duration::from_nanos(self.answered_at).max(job.length.unwrap_or_default());
+        Ok(Report { answers, elapsed, cpu: thread_cpu()? - cpu })
     }
 
     fn begin(&mut self, job: &Job) {
@@ -195,7 +197,8 @@ impl<D: Driver, W: Wire> Client<D, W> {
         self.issued = 0;
         (self.answered_at, self.folded_at, self.retry_at) = (self.now, self.now, self.now);
         self.ready.clear();
-        self.ready.extend(self.conns.iter().flatten().map(|conn| conn.id.slot));
+        let idle = self.conns.iter().flatten().filter(|conn| !conn.sending);
+        self.ready.extend(idle.map(|conn| conn.id.slot));
     }
 
     fn wants_more(&self, job: &Job) -> bool {
@@ -324,7 +327,7 @@ impl<D: Driver, W: Wire> Client<D, W> {
             let words = String::from_utf8_lossy(&words).into_owned();
             return self.lose(id, &format!("no {} reply: {words:?}", self.spec.protocol.name()));
         }
-        if conn.in_flight == 0 && !conn.sending {
+        if answered > 0 && conn.in_flight == 0 && !conn.sending && !open {
             self.ready.push(id.slot);
         }
     }

@@ -37,11 +37,22 @@ impl Environment {
     }
 }
 
-/// The command line of this process, quoted where a shell needs it.
+/// The command line of this process, quoted where a shell needs it, without passwords: reports are shown around.
 pub fn command_line() -> String {
+    command_line_of(std::env::args())
+}
+
+fn command_line_of(args: impl Iterator<Item = String>) -> String {
     let plain = |c: char| c.is_alphanumeric() || "-_./:=,%+@".contains(c);
-    let quoted = std::env::args().enumerate().map(|(n, arg)| {
-        let arg = if n == 0 { arg.rsplit('/').next().unwrap_or_default().to_owned() } else { arg };
+    let mut secret = false;
+    let quoted = args.enumerate().map(|(n, arg)| {
+        let arg = match arg.split_once('=') {
+            _ if n == 0 => arg.rsplit('/').next().unwrap_or_default().to_owned(),
+            _ if secret => "…".to_owned(),
+            Some(("--password", _)) => "--password=…".to_owned(),
+            _ => arg,
+        };
+        secret = arg == "--password";
         if !arg.is_empty() && arg.chars().all(plain) {
             arg
         } else {
@@ -68,6 +79,14 @@ mod tests {
             Some("A CPU @ 2 GHz")
         );
         assert_eq!(field("processor : 0\n", "model name"), None);
+    }
+
+    #[test]
+    fn a_command_line_keeps_its_secrets() {
+        let line = |args: &[&str]| command_line_of(args.iter().map(|arg| (*arg).to_owned()));
+        assert_eq!(line(&["/a/b", "run", "--x", "a b"]), "b run --x 'a b'");
+        assert!(!line(&["b", "--password", "hunter2", "-c", "1"]).contains("hunter2"));
+        assert!(!line(&["b", "--password=hunter2"]).contains("hunter2"));
     }
 
     #[test]

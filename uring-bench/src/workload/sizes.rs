@@ -85,7 +85,10 @@ impl fmt::Display for Sizes {
         match self {
             Sizes::Fixed(size) => write!(f, "{size}"),
             Sizes::Range(low, high) => write!(f, "{low}-{high}"),
-            Sizes::Weighted(sizes) => write!(f, "{} sizes, {:.0} on average", sizes.len(), self.mean()),
+            Sizes::Weighted(sizes) => {
+                let least = sizes.iter().map(|(size, _)| *size).min().unwrap_or(0);
+                write!(f, "{least}-{} (weighted, {:.0} on average)", self.max(), self.mean())
+            }
         }
     }
 }

@@ -27,6 +27,8 @@ const STARTS: usize = 4096;
 pub struct Values {
     pool: Bytes,
     names: Names,
+    /// The name of key 0, to be numbered.
+    zero: Bytes,
 }
 
 /// A value that is not what was written under its key.
@@ -47,7 +49,7 @@ impl Values {
     pub fn new(max: usize, names: Names) -> Self {
         let mut random = SmallRng::seed_from_u64(0x5EED);
         let byte = |_| ALPHABET[random.random_range(0..ALPHABET.len())];
-        Self { pool: (0..max + STARTS).map(byte).collect(), names }
+        Self { pool: (0..max + STARTS).map(byte).collect(), names, zero: names.zero().into() }
     }
 
     /// The bytes of an unverified value: the same for all.
@@ -65,8 +67,10 @@ impl Values {
     pub fn put_verified(&self, key: u64, len: usize, nonce: u64, out: &mut Vec<u8>) {
         let at = out.len();
         out.resize(at + SUM_DIGITS.min(len), b'.');
-        let name = self.names.name(key);
-        out.extend_from_slice(&name[..name.len().min(len.saturating_sub(SUM_DIGITS))]);
+        let name = out.len();
+        out.extend_from_slice(&self.zero);
+        self.names.number(key, &mut out[name..]);
+        out.truncate(at + len); // A short value holds as much of it as fits.
         let start = (nonce % STARTS as u64) as usize; // Below STARTS.
         let rest = at + len - out.len();
         out.extend_from_slice(&self.pool[start..start + rest]);
