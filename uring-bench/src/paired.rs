@@ -8,6 +8,12 @@
 //! ```
 
 use rand::seq::SliceRandom;
+use std::time::Duration;
+
+/// The part of its turn that a pair of real-time processes rests afterwards.
+const REST: f64 = 0.12;
+/// The longest turn under real-time priority.
+pub const LONGEST_REALTIME_TURN: Duration = Duration::from_millis(700);
 
 /// Every contender's turn in every round. `turn` is told the round, from 0.
 pub fn alternate<T, E>(
@@ -23,6 +29,22 @@ pub fn alternate<T, E>(
         }
     }
     Ok(())
+}
+
+/// Leaves the processors to others after a turn under real-time priority. The kernel keeps 50 ms of each second for them, and
+/// takes these in the middle of a turn, as a stall of 50 ms, if it does not get them freely.
+pub fn rest(worked: Duration) {
+    std::thread::sleep(worked.mul_f64(REST));
+}
+
+/// Why a turn of this length cannot be measured.
+pub fn check_turn(turn: Duration, realtime: bool) -> Result<(), String> {
+    if !realtime || turn <= LONGEST_REALTIME_TURN {
+        return Ok(());
+    }
+    Err(format!(
+        "slices of {turn:?}: the kernel interrupts real-time processes that work for most of a second; use at most {LONGEST_REALTIME_TURN:?}, or --no-realtime"
+    ))
 }
 
 /// What one did as a multiple of what the other did in the same round. A round in which the other did nothing has no ratio.

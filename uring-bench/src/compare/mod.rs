@@ -18,6 +18,7 @@ pub use process::{Process, free_port};
 
 use crate::cli::Outcome;
 use crate::load::{Spec, count, duration};
+use crate::paired::check_turn;
 use crate::report::{Environment, command_line};
 use indicatif::{ProgressBar, ProgressStyle};
 use loads::{Load, LoadOptions};
@@ -98,7 +99,7 @@ pub fn main(args: Args) -> Outcome {
     for line in &skipped {
         eprintln!("{line}");
     }
-    let method = method(&args);
+    let method = method(&args)?;
     let bar = progress(&args, loads.len() * (contenders.len() + usize::from(args.with_limit)))?;
     let mut all = Vec::new();
     for load in &loads {
@@ -116,10 +117,11 @@ pub fn main(args: Args) -> Outcome {
     Ok(ExitCode::SUCCESS)
 }
 
-fn method(args: &Args) -> Method {
+fn method(args: &Args) -> Result<Method, String> {
     let servers = args.machine.placement();
+    check_turn(args.warm_up + args.slice, servers.realtime)?;
     let client = Spec { verify: args.verify, ..args.machine.client(servers.realtime) };
-    Method { rounds: args.rounds, slice: args.slice, warm_up: args.warm_up, servers, client }
+    Ok(Method { rounds: args.rounds, slice: args.slice, warm_up: args.warm_up, servers, client })
 }
 
 fn measure(

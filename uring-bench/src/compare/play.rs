@@ -6,7 +6,7 @@ use super::loads::Load;
 use super::process::{Placement, Process, free_port};
 use super::results::{Memory, Outcome, Rounds};
 use crate::load::{Error, Session, Slice, Spec, Until, new_histogram};
-use crate::paired::alternate;
+use crate::paired::{alternate, rest};
 use crate::server::{Sample, SyscallTrace, Watch, own_syscall_counter};
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
@@ -29,9 +29,6 @@ pub struct Method {
 /// How long a server without work is watched, and the share of a processor above which it is stopped while others have their turn.
 const IDLE_WATCH: Duration = Duration::from_millis(60);
 const IDLE_SHARE: f64 = 0.02;
-/// After a turn nobody works for this part of it: the kernel keeps a twentieth of each second from real-time processes, and
-/// takes it in the middle of a turn if it gets none freely.
-const REST: f64 = 0.08;
 
 /// A contender that is ready. Its connections end before its process does.
 struct Ready {
@@ -176,7 +173,7 @@ fn turn(contender: &mut Ready, load: &Load, method: &Method) -> Result<(), Error
     rounds.server_busy.push(cpu / elapsed);
     rounds.client_busy.push(slice.client_cpu.as_secs_f64() / elapsed);
     if method.servers.realtime {
-        std::thread::sleep((method.warm_up + slice.elapsed).mul_f64(REST));
+        rest(method.warm_up + slice.elapsed);
     }
     Ok(())
 }

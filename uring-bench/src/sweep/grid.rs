@@ -2,6 +2,7 @@
 
 use super::{Method, Subject};
 use crate::load::{Error, Session, Slice, Spec, Until};
+use crate::paired::rest;
 use crate::report::Spread;
 use crate::workload::Sizes;
 use indicatif::ProgressBar;
@@ -108,6 +109,9 @@ impl Subject {
         if slice.errors > 0 {
             let text = slice.error_texts.first().map_or("no text", |(text, _)| text.as_str());
             return Err(Error::refused(&format!("{}: {} errors", self.name, slice.errors), text));
+        }
+        if session.spec().realtime {
+            rest(slice.elapsed);
         }
         Ok((slice, before.zip(after).map(|(before, after)| after.saturating_sub(before))))
     }

@@ -12,6 +12,7 @@ mod report;
 use crate::cli::Outcome;
 use crate::compare::{Contender, Machine, Process, choose, free_port};
 use crate::load::{Error, Spec, count, duration};
+use crate::paired::check_turn;
 use crate::server::Watch;
 use crate::workload::{Dist, Ratio, Sizes};
 use curve::Curve;
@@ -119,6 +120,7 @@ fn prepare(args: &Args) -> Result<(Method, Subject), Error> {
     let largest = args.value_sizes.iter().map(Sizes::mean).fold(0.0, f64::max);
     let data = args.keys as f64 * (args.key_size as f64 + largest + 128.0);
     let placement = args.machine.placement();
+    check_turn(args.slice.max(args.curve_slice), placement.realtime).map_err(Error::new)?;
     let base = Spec {
         keys: args.keys,
         key_size: args.key_size,
