@@ -1,6 +1,7 @@
 //! What the rounds came to: ratios to the reference with their spread, as a table, as JSON and as charts.
 
 use super::plan::{Load, Set, Variant};
+use crate::paired::ratios;
 use crate::report::{Page, RatioChart, Ratios, Spread, Table, Unit};
 use serde::Serialize;
 
@@ -50,8 +51,7 @@ impl Measured {
     pub fn new(load: Load, mut variants: Vec<Result>) -> Measured {
         let reference = variants.first().map(|first| first.rounds.per_cpu_second.clone()).unwrap_or_default();
         for variant in &mut variants {
-            let pairs = variant.rounds.per_cpu_second.iter().zip(&reference);
-            variant.ratios = pairs.map(|(ours, theirs)| ours / theirs).collect();
+            variant.ratios = ratios(&variant.rounds.per_cpu_second, &reference);
         }
         Measured { load: load.to_string(), variants }
     }
