@@ -35,6 +35,7 @@ use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use partition::{Graveyard, Limits};
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -342,7 +343,9 @@ impl Store {
 
 #[inline]
 fn hash_key(hasher: &ahash::RandomState, bytes: &[u8]) -> u64 {
-    hasher.hash_one(bytes)
+    let mut state = hasher.build_hasher();
+    state.write(bytes);
+    state.finish()
 }
 
 fn new_partition(
