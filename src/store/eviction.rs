@@ -355,7 +355,7 @@ impl Partition {
     /// Evicts or moves one item of the victim. False if it may not be evicted and there is no room to move it to.
     fn decide(&mut self, offset: Offset, hash: u64, now_ms: u64) -> bool {
         let header = Header::read(&self.arena, offset);
-        let Some((slot, _)) = self.index.find(hash, |o| o == offset) else {
+        let Some(slot) = self.index.slot_of(hash, offset) else {
             unreachable!("an item that is not dead is in the index");
         };
         let found = Found { slot, offset, header };

@@ -204,7 +204,7 @@ impl Partition {
 
     fn remove_gone(&mut self, offset: Offset, hash: u64) {
         let header = Header::read(&self.arena, offset);
-        if let Some((slot, _)) = self.index.find(hash, |o| o == offset) {
+        if let Some(slot) = self.index.slot_of(hash, offset) {
             self.totals.expired += u64::from(!self.is_flushed(offset, header));
             self.erase(Found { slot, offset, header }, hash);
         }
