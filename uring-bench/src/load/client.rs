@@ -4,13 +4,13 @@
 //! 2. Count the replies of each connection that received, where the kernel put them.
 //! 3. Give the receive buffers back; encode what is to be sent next.
 
-use super::answers::Answers;
+use super::answers::{Answers, Seen};
 use super::board::Board;
 use super::inbox::{Garbage, Inbox};
 use super::pace::Pace;
 use super::requests::Requests;
 use super::{Error, Spec, new_histogram};
-use crate::proto::Wire;
+use crate::proto::{Reply, Wire};
 use crate::workload::{Op, Picker, scattered};
 use hdrhistogram::Histogram;
 use kv_server::ring::{ConnId, Driver, End, Event, Outgoing, RecvRef};
@@ -312,7 +312,13 @@ impl<D: Driver, W: Wire> Client<D, W> {
                 None => answers.count(reply),
             })
         } else {
-            conn.inbox.feed(wire, bytes, false, |reply| answers.count(reply))
+            let mut seen = Seen::default();
+            let fed = conn.inbox.feed(wire, bytes, false, |reply| match reply {
+                Reply::Error(text) => answers.count(Reply::Error(text)),
+                plain => seen.count(plain),
+            });
+            answers.add_seen(&seen);
+            fed
         };
         let answered = to_usize(answers.requests - before);
         if answered > conn.in_flight {
