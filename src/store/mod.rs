@@ -35,6 +35,7 @@ use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use partition::{Graveyard, Limits};
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -325,6 +326,14 @@ impl Store {
         done
     }
 
+    /// Makes a huge page of small ones that have filled up, one at most. Whoever touches memory meanwhile waits for up to 0.6 ms, so this
+    /// is for the control thread, a few times a second.
+    pub fn collapse_step(&self) -> bool {
+        self.memory.iter().any(|(arena, tables)| {
+            arena.collapse_step() || tables.iter().any(|table| table.collapse_step())
+        })
+    }
+
     /// Touches the memory of the segments to come; an eighth is left for indexes and large values.
     fn prefault_all(&self) {
         let leave = self.budget.limit() / 8;
@@ -334,7 +343,9 @@ impl Store {
 
 #[inline]
 fn hash_key(hasher: &ahash::RandomState, bytes: &[u8]) -> u64 {
-    hasher.hash_one(bytes)
+    let mut state = hasher.build_hasher();
+    state.write(bytes);
+    state.finish()
 }
 
 fn new_partition(

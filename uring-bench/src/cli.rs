@@ -19,6 +19,10 @@ struct Cli {
 enum Command {
     /// Loads a server and reports what it answered, how fast, and at what cost.
     Run(crate::run::Args),
+    /// Compares servers in alternating slices of the same load.
+    Compare(crate::compare::Args),
+    /// Measures one server over connections, pipeline and value size, and its latency as the rate rises.
+    Sweep(crate::sweep::Args),
     /// Answers GET and SET without a store: the limit of this machine.
     NullServer(crate::null_server::Args),
     /// Measures what each choice of a server's ring buys on this machine.
@@ -31,6 +35,8 @@ enum Command {
 pub fn run() -> Outcome {
     match Cli::parse().command {
         Command::Run(args) => crate::run::main(args),
+        Command::Compare(args) => crate::compare::main(args),
+        Command::Sweep(args) => crate::sweep::main(args),
         Command::NullServer(args) => crate::null_server::main(args),
         Command::Micro(args) => crate::micro::main(args),
         Command::Replay(args) => crate::replay::main(args),

@@ -1,16 +1,19 @@
 //! `uring-bench`: drives key-value servers, compares them in the same minute, and draws what it measured.
 
 mod cli;
+mod compare;
 mod lean;
 mod load;
 mod micro;
 mod null_server;
+mod paired;
 mod proto;
 mod replay;
 #[allow(dead_code, unused_imports, reason = "its users are being built")]
 mod report;
 mod run;
 mod server;
+mod sweep;
 mod workload;
 
 use std::process::ExitCode;

@@ -132,6 +132,11 @@ impl Session {
         self.engine
     }
 
+    /// The rate of the slices to come; none: closed loop.
+    pub fn set_rate(&mut self, rate: Option<f64>) {
+        Arc::make_mut(&mut self.spec).rate = rate;
+    }
+
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
@@ -333,7 +338,7 @@ fn serve<W: Wire>(
     let options = DriverOptions {
         // A turn may bring something of every connection.
         cq_entries: u32::try_from(connections * 2).unwrap_or(u32::MAX).clamp(4096, 1 << 16),
-        busy_poll_us: 0,
+        busy_poll_us: start.spec.spin_us,
         ..DriverOptions::default()
     };
     match start.spec.engine {

@@ -29,6 +29,8 @@ pub struct Spec {
     pub cpus: Vec<usize>,
     /// SCHED_FIFO priority 1 for the generator's threads.
     pub realtime: bool,
+    /// How long a thread looks for replies before it sleeps, in microseconds; 0: it sleeps at once.
+    pub spin_us: u32,
     pub ratio: Ratio,
     pub keys: u64,
     /// Bytes.
@@ -59,6 +61,7 @@ impl Default for Spec {
             threads: 1,
             cpus: Vec::new(),
             realtime: false,
+            spin_us: 0,
             ratio: Ratio { gets: 9, sets: 1 },
             keys: 1_000_000,
             key_size: 16,

@@ -5,9 +5,9 @@ use super::plan::{Load, Set, Variant};
 use super::results::{Measured, Result as VariantResult, Rounds};
 use crate::lean::{self, Options, Server};
 use crate::load::{Session, Spec, Until};
+use crate::paired::alternate;
 use crate::workload::{Ratio, Sizes};
 use indicatif::ProgressBar;
-use rand::seq::SliceRandom;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Command;
@@ -39,17 +39,11 @@ pub fn play(set: &Set, load: Load, method: &Method, bar: &ProgressBar) -> Result
     for variant in &set.variants {
         contenders.push(prepare(variant, load, method)?);
     }
-    let mut order: Vec<usize> = (0..contenders.len()).filter(|at| contenders[*at].is_ok()).collect();
-    for round in 0..method.rounds {
+    alternate(method.rounds, &mut contenders, |round, contender| {
         bar.set_message(format!("{} {load}: round {} of {}", set.name, round + 1, method.rounds));
-        order.shuffle(&mut rand::rng());
-        for &at in &order {
-            if let Ok(contender) = &mut contenders[at] {
-                slice(contender, method)?;
-            }
-            bar.inc(1);
-        }
-    }
+        bar.inc(1);
+        contender.as_mut().map_or(Ok(()), |contender| slice(contender, method))
+    })?;
     let mut results = Vec::new();
     for (variant, contender) in set.variants.iter().zip(contenders) {
         let outcome = match contender {

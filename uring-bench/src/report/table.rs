@@ -44,6 +44,17 @@ impl Table {
         text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
     }
 
+    /// The form that Markdown renders as a table.
+    pub fn markdown(&self) -> String {
+        let line = |cells: &[String]| format!("| {} |", cells.join(" | ").replace('\n', " "));
+        let escaped =
+            |cells: &[String]| cells.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>();
+        let rule = (0..self.head.len()).map(|n| if self.is_numeric(n) { "---:" } else { "---" }.to_owned());
+        let mut lines = vec![line(&escaped(&self.head)), line(&rule.collect::<Vec<_>>())];
+        lines.extend(self.rows.iter().map(|row| line(&escaped(row))));
+        lines.join("\n")
+    }
+
     pub(super) fn html(&self) -> Markup {
         let class = |column: usize| if self.is_numeric(column) { "figure" } else { "name" };
         html! {
@@ -86,6 +97,13 @@ load               rate  change
 get            1.20 M/s  -2.5 %
 a longer name   980 k/s       –";
         assert_eq!(table.text(), wanted);
+    }
+
+    #[test]
+    fn markdown_aligns_figures_and_escapes_bars() {
+        let mut table = Table::new(&["a | b", "rate"]);
+        table.row(["get", "1.20 M/s"]);
+        assert_eq!(table.markdown(), "| a \\| b | rate |\n| --- | ---: |\n| get | 1.20 M/s |");
     }
 
     #[test]
