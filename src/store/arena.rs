@@ -22,6 +22,7 @@
 
 #![allow(unsafe_code, reason = "maps memory from the kernel and hands out ranges of it")]
 
+mod collapse;
 mod mapping;
 mod table;
 
@@ -31,6 +32,7 @@ pub(super) use table::{Bucket, Table, TableShared, equal_bytes};
 
 use super::Budget;
 use bytes::Bytes;
+use collapse::{Collapse, FIRST_SMALL};
 use mapping::{Mapping, PAGE, prefetch, reserve_up_to};
 use parking_lot::Mutex;
 use std::io;
@@ -67,6 +69,7 @@ pub(super) struct Shared {
     segment_shift: u32,
     pins: Box<[PinCount]>,
     backing: Mutex<Backing>,
+    collapse: Collapse,
     budget: Arc<Budget>,
     /// How many ready segments the partition would like to have ahead of it: 0 or 1.
     ready_wanted: AtomicUsize,
@@ -91,11 +94,6 @@ struct Backing {
 }
 
 const WRITABLE_AHEAD: usize = 16;
-
-/// The first segments of a partition consist of small pages, faulted in one by one, so that little data takes little memory:
-/// with two million items four bytes an item less, for 4 to 10 % of speed in batches while data is that
-/// small. (Making huge pages of them later by MADV_COLLAPSE was tried: each time, whoever touches memory stands still for 0.6 ms.)
-const FIRST_SMALL: usize = 32;
 
 /// The partition's own handle: reads and writes bytes, takes and returns segments.
 pub(super) struct Arena {
@@ -131,6 +129,7 @@ impl Arena {
             segment_shift: segment_size.trailing_zeros(),
             pins: (0..segments).map(|_| PinCount::default()).collect(),
             backing: Mutex::new(Backing { ready: Vec::new(), returned: Vec::new(), fresh: 0, writable: 0 }),
+            collapse: Collapse::default(),
             budget,
             ready_wanted: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
@@ -264,6 +263,13 @@ impl Arena {
         self.shared.ready_wanted.store(1, Ordering::Relaxed);
     }
 
+    /// Notes that a segment has been written to its end.
+    pub fn note_full(&self, segment: u32) {
+        if self.shared.is_huge() {
+            self.shared.collapse.note_full(segment);
+        }
+    }
+
     /// Holds a segment only if one is ready.
     pub fn take_ready(&mut self) -> Option<u32> {
         let segment = self.shared.backing.lock().ready.pop()?;
@@ -342,7 +348,8 @@ impl Shared {
 
     fn discard(&self, segment: u32) {
         let size = 1 << self.segment_shift;
-        self.mapping.discard((segment as usize) << self.segment_shift, size);
+        let start = (segment as usize) << self.segment_shift;
+        self.collapse.discarding(segment, || self.mapping.discard(start, size));
         self.backing.lock().returned.push(segment);
         self.budget.segments.fetch_sub(size, Ordering::Relaxed);
     }
@@ -355,6 +362,11 @@ impl Shared {
             self.is_huge() && backing.returned.is_empty() && (backing.fresh as usize) < FIRST_SMALL;
         drop(backing);
         missing && !first_small && self.prefault()
+    }
+
+    /// Makes a huge page of one full segment of small ones. Returns whether it did. Takes no partition's lock.
+    pub fn collapse_step(&self) -> bool {
+        self.collapse.step(&self.mapping)
     }
 
     fn is_huge(&self) -> bool {

@@ -158,6 +158,9 @@ impl Partition {
     }
 
     fn open_segment(&mut self, segment: u32, queue: Queue, class: usize) {
+        if let Some(full) = self.log.current(queue, class) {
+            self.arena.note_full(full);
+        }
         if let Some(empty) = self.log.open(segment, queue, class) {
             self.release(empty);
         }

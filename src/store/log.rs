@@ -215,6 +215,11 @@ impl Log {
         empty
     }
 
+    /// The open segment of a queue and class.
+    pub fn current(&self, queue: Queue, class: usize) -> Option<u32> {
+        self.open[queue as usize][class]
+    }
+
     /// Closes an open segment. Returns it if nothing in it is alive: then it is for the caller to free.
     pub fn seal(&mut self, queue: Queue, class: usize) -> Option<u32> {
         let segment = self.open[queue as usize][class].take()?;

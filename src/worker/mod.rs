@@ -282,7 +282,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             }
         }
         self.outgoing.clear();
-        if self.outgoing.bytes.capacity() > 2 * self.shared.config.turn_output() {
+        if self.outgoing.bytes.capacity() > rounds::KEPT_OUTPUTS * self.shared.config.turn_output() {
             self.outgoing.bytes = Vec::new();
         }
     }

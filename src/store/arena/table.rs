@@ -57,6 +57,8 @@ struct TableState {
     granted: usize,
     /// Bytes that are writable and counted: never below `granted`.
     committed: usize,
+    /// Bytes at the start that are huge pages, as far as we made them so.
+    huge: usize,
 }
 
 /// Below this a table grows in small chunks of small pages.
@@ -74,7 +76,7 @@ impl Table {
             mapping.advise(0, mapping.len, libc::MADV_NOHUGEPAGE);
         }
         let base = mapping.base.cast();
-        let state = Mutex::new(TableState { granted: 0, committed: 0 });
+        let state = Mutex::new(TableState { granted: 0, committed: 0, huge: 0 });
         let shared = TableShared { mapping, huge, budget, used: AtomicUsize::new(0), state };
         Ok(Table { shared: Arc::new(shared), base, len: 0 })
     }
@@ -194,11 +196,23 @@ impl TableShared {
         done
     }
 
+    /// Makes a huge page of the first small pages that fill one (see collapse.rs). Returns whether it did.
+    pub fn collapse_step(&self) -> bool {
+        let mut state = self.state.lock();
+        if !self.huge || state.huge >= SMALL_TABLE || state.granted < state.huge + HUGE_PAGE {
+            return false;
+        }
+        self.mapping.advise(state.huge, HUGE_PAGE, libc::MADV_COLLAPSE);
+        state.huge += HUGE_PAGE;
+        true
+    }
+
     /// Returns the memory beyond what is granted.
     pub fn trim(&self) {
         let mut state = self.state.lock();
         let surplus = state.committed - state.granted;
         if surplus > 0 {
+            state.huge = state.huge.min(state.granted / HUGE_PAGE * HUGE_PAGE);
             self.mapping.discard(state.granted, surplus);
             state.committed = state.granted;
             self.budget.index.fetch_sub(surplus, Ordering::Relaxed);

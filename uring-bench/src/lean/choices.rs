@@ -62,6 +62,9 @@ pub struct Choices {
     /// One output buffer for all connections of a turn instead of one for each. With `Plain` only: it needs sends that end
     /// while they are submitted (`MSG_WAITALL | MSG_DONTWAIT`).
     pub arena: bool,
+    /// With the arena: bytes of replies that are submitted in the middle of a turn, so that they are still in the processor's
+    /// cache when the kernel copies them.
+    pub flush: u32,
     /// No completion for a send that went out whole (5.17). With `Plain` only, for the same reason.
     pub skip: bool,
     pub send: SendBy,
@@ -83,6 +86,7 @@ impl Default for Choices {
             receive: Receive::Multishot,
             direct: true,
             arena: true,
+            flush: 256 << 10,
             skip: true,
             send: SendBy::Plain,
             buffers: 64,
@@ -153,6 +157,10 @@ impl Choices {
             "arena" => self.arena = word(value, key, &YES_NO)?,
             "skip" => self.skip = word(value, key, &YES_NO)?,
             "incremental" => self.incremental = word(value, key, &YES_NO)?,
+            "flush" => {
+                self.flush =
+                    size(value).ok_or_else(|| format!("flush={value}: bytes are expected, as in 256k"))?
+            }
             "buffers" => (self.buffers, self.buffer_size) = buffers(value)?,
             "spin" => {
                 self.spin_us =
@@ -160,7 +168,7 @@ impl Choices {
             }
             _ => {
                 return Err(format!(
-                    "unknown choice {key}; there are setup, receive, direct, arena, skip, send, buffers, incremental, spin"
+                    "unknown choice {key}; there are setup, receive, direct, arena, flush, skip, send, buffers, incremental, spin"
                 ));
             }
         }
@@ -195,12 +203,27 @@ fn name<T: PartialEq>(value: &T, words: &[(&'static str, T)]) -> &'static str {
 fn buffers(text: &str) -> Result<(u16, u32), String> {
     let wrong = || format!("buffers={text}: a count and a size are expected, as in 64x16k");
     let (count, size) = text.split_once('x').ok_or_else(wrong)?;
-    let (digits, unit) = match size.strip_suffix(['k', 'K']) {
-        Some(digits) => (digits, 1 << 10),
-        None => (size, 1),
+    Ok((count.parse().map_err(|_| wrong())?, self::size(size).ok_or_else(wrong)?))
+}
+
+/// Bytes: `1500`, `16k`, `4m`.
+fn size(text: &str) -> Option<u32> {
+    let (digits, unit) = match text.as_bytes().last()? {
+        b'k' => (&text[..text.len() - 1], 1 << 10),
+        b'm' => (&text[..text.len() - 1], 1 << 20),
+        _ => (text, 1),
     };
-    let size: u32 = digits.parse().map_err(|_| wrong())?;
-    Ok((count.parse().map_err(|_| wrong())?, size.checked_mul(unit).ok_or_else(wrong)?))
+    digits.parse::<u32>().ok()?.checked_mul(unit)
+}
+
+/// The inverse.
+fn size_text(bytes: u32) -> String {
+    match bytes {
+        0 => "0".into(),
+        bytes if bytes % (1 << 20) == 0 => format!("{}m", bytes >> 20),
+        bytes if bytes % (1 << 10) == 0 => format!("{}k", bytes >> 10),
+        bytes => bytes.to_string(),
+    }
 }
 
 impl fmt::Display for SendBy {
@@ -214,20 +237,18 @@ impl fmt::Display for Choices {
         if self.engine == Engine::Epoll {
             return write!(f, "epoll,spin={}", self.spin_us);
         }
-        let (size, unit) = match self.buffer_size % 1024 {
-            0 => (self.buffer_size / 1024, "k"),
-            _ => (self.buffer_size, ""),
-        };
         write!(
             f,
-            "setup={},receive={},direct={},send={},arena={},skip={},buffers={}x{size}{unit},incremental={},spin={}",
+            "setup={},receive={},direct={},send={},arena={},flush={},skip={},buffers={}x{},incremental={},spin={}",
             name(&self.setup, &SETUPS),
             name(&self.receive, &RECEIVES),
             name(&self.direct, &YES_NO),
             self.send,
             name(&self.arena, &YES_NO),
+            size_text(self.flush),
             name(&self.skip, &YES_NO),
             self.buffers,
+            size_text(self.buffer_size),
             name(&self.incremental, &YES_NO),
             self.spin_us
         )
@@ -246,6 +267,8 @@ mod tests {
             "setup=coop,receive=single,direct=no,send=linked,spin=0",
             "send=vectored,buffers=1024x1500",
             "arena=no,skip=no,incremental=yes",
+            "flush=0",
+            "flush=100000,buffers=4x1m",
         ];
         for text in texts {
             let choices: Choices = text.parse().unwrap();
@@ -262,6 +285,7 @@ mod tests {
             ("buffers=64", "64x16k"),
             ("buffers=64x4", "512"),
             ("colour=red", "setup, receive"),
+            ("flush=4g", "256k"),
             ("kqueue", "epoll"),
             ("receive=bundle,incremental=yes", "receive=multishot"),
         ] {

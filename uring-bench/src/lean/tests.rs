@@ -16,6 +16,8 @@ const DESIGNS: &[&str] = &[
     "direct=no,arena=no,skip=no",
     "arena=no",
     "skip=no",
+    "flush=0",
+    "flush=1000,skip=no,direct=no",
     "send=linked",
     "send=linked,direct=no,receive=single",
     "send=vectored",

@@ -33,8 +33,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// When the arena has grown to this, its replies are submitted before more is answered.
-const TURN_OUTPUT: usize = 4 << 20;
 /// Size of the ring's own descriptor table.
 const DIRECT_DESCRIPTORS: u32 = 16_384;
 
@@ -140,6 +138,7 @@ impl Lean {
 
     fn serve(&mut self) -> io::Result<()> {
         self.watch_wake()?;
+        let flush = self.choices.flush as usize;
         while !self.stopping {
             self.queue_closes()?;
             self.queue_sends()?;
@@ -154,7 +153,7 @@ impl Lean {
                 let entry = self.ring.reaped[at].clone();
                 self.complete(&entry);
                 at += 1;
-                if self.answers.arena.len() > TURN_OUTPUT {
+                if self.answers.arena.len() > flush {
                     self.flush()?;
                 }
             }

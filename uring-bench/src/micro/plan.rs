@@ -76,13 +76,15 @@ pub enum Question {
     Setup,
     /// Count and size of the receive buffers, bundles, incremental buffers.
     Buffers,
+    /// How many bytes of replies gather before they are submitted, within a turn.
+    Flush,
     /// Plain, linked, vectored, zero-copy, from a registered buffer: at replies of 64 bytes to 64 KiB.
     Send,
     /// How long a nearly idle server looks for work before it sleeps.
     Spin,
 }
 
-/// Nothing but multishot receives; each line of `SETUP` adds one choice or leaves one out.
+/// From nothing to everything; each line differs from one above it in one choice.
 const SETUP: &[(&str, &str)] = &[
     ("epoll", "epoll"),
     ("single-shot, no flags", "setup=none,receive=single,direct=no,arena=no,skip=no"),
@@ -109,6 +111,15 @@ const BUFFERS: &[(&str, &str)] = &[
     ("16 × 64 KiB, incremental", "buffers=16x64k,incremental=yes"),
 ];
 
+const FLUSH: &[(&str, &str)] = &[
+    ("epoll", "epoll"),
+    ("4 MiB", "flush=4m"),
+    ("1 MiB", "flush=1m"),
+    ("256 KiB", "flush=256k"),
+    ("64 KiB", "flush=64k"),
+    ("each connection", "flush=0"),
+];
+
 const SEND: &[(&str, &str)] = &[
     ("epoll", "epoll"),
     ("plain, own buffer", "arena=no,skip=no"),
@@ -133,6 +144,12 @@ impl Set {
         let (name, title, variants, own) = match question {
             Question::Setup => ("setup", "What each choice buys", SETUP, "50x1 50x16 50x64 50x256"),
             Question::Buffers => ("buffers", "Receive buffers", BUFFERS, "50x1 50x64 50x256 1000x1"),
+            Question::Flush => (
+                "flush",
+                "Replies that gather before a submission",
+                FLUSH,
+                "50x16 50x64 50x256 50x16x1k 50x1x16k 50x1x64k",
+            ),
             Question::Send => {
                 ("send", "Kinds of send", SEND, "50x1 50x16 50x1x1k 50x16x1k 50x1x16k 50x1x64k")
             }

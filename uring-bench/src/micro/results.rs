@@ -119,6 +119,23 @@ impl Answer {
         table
     }
 
+    /// Loads whose servers hardly ran in some rounds: something else had their CPU. Ratios of CPU time bear that, rates do not.
+    pub fn disturbed(&self) -> Vec<String> {
+        let is_disturbed = |load: &&Measured| {
+            let busy: Vec<f64> =
+                load.variants.iter().filter_map(|variant| median(&variant.rounds.busy)).collect();
+            let most = busy.iter().copied().fold(0.0, f64::max);
+            busy.iter().any(|share| *share < most / 2.0)
+        };
+        let line = |load: &Measured| {
+            let load = &load.load;
+            format!(
+                "disturbed: at {load} some servers got less than half the time of others; close other programs or use --realtime"
+            )
+        };
+        self.loads.iter().filter(is_disturbed).map(line).collect()
+    }
+
     /// Variants that were not measured, each with why, once.
     pub fn skipped(&self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -136,7 +153,7 @@ impl Answer {
             self.reference,
             self.ratios().text()
         );
-        for line in self.skipped() {
+        for line in self.skipped().into_iter().chain(self.disturbed()) {
             text += &format!("{line}\n");
         }
         text
@@ -144,7 +161,7 @@ impl Answer {
 
     pub fn show(&self, page: &mut Page) {
         page.section(self.title);
-        for line in self.skipped() {
+        for line in self.skipped().into_iter().chain(self.disturbed()) {
             page.note(&line);
         }
         for load in &self.loads {
@@ -183,7 +200,12 @@ mod tests {
         let load = "50x1".parse().unwrap();
         let measured = Measured::new(load, results);
         assert_eq!(measured.variants[1].ratios, [2.0, 1.5, 1.0]);
+        let disturbed = Rounds { busy: vec![0.9], ..Rounds::default() };
+        let quiet = Rounds { busy: vec![0.2], ..Rounds::default() };
+        let both =
+            vec![Result::new(&variant("first"), Ok(disturbed)), Result::new(&variant("second"), Ok(quiet))];
         let set = Set::custom(&[String::new(), "epoll".into()], &[load]).unwrap();
+        assert_eq!(Answer::new(&set, vec![Measured::new(load, both)]).disturbed().len(), 1);
         let text = Answer::new(&set, vec![measured]).text();
         assert!(text.contains("1.50 ×") && text.contains("skipped: third – this kernel lacks it"), "{text}");
     }
