@@ -190,6 +190,7 @@ fn value_of(entry: &Entry<'_>, scratch: &mut Scratch) -> Outcome {
     if entry.value.len() < PIN_THRESHOLD {
         return Outcome::Value(copied(entry.value, scratch));
     }
+    entry.prefetch_value();
     Outcome::Pinned(pinned(entry.pin(), scratch))
 }
 
