@@ -84,11 +84,12 @@ impl Ring {
         Ok(())
     }
 
-    /// Submits, waits for one completion, and reaps. A nearly idle server looks for completions for a while before it blocks,
+    /// Submits, waits until there is a completion, and reaps. A nearly idle server looks for completions for a while before it blocks,
     /// as chosen: waking up costs more than that.
     pub fn wait(&mut self) -> io::Result<()> {
-        if self.spin.is_zero() {
-            return self.enter(1, None);
+        if self.spin.is_zero() || !self.reaped.is_empty() {
+            // A full queue has been submitted before: what that brought must not wait for more.
+            return self.enter(u32::from(self.reaped.is_empty()), None);
         }
         let started = Instant::now();
         if self.spin_pays {

@@ -27,6 +27,7 @@ use io_uring::types::{self, CancelBuilder};
 use io_uring::{cqueue, opcode, squeue};
 use std::collections::VecDeque;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -127,11 +128,13 @@ impl Lean {
     }
 
     /// Serves until woken.
-    pub fn run(mut self) -> Result<(), Error> {
-        let result = self.serve().map_err(|error| Error::io("go on with the ring", error));
-        if self.drain().is_err() || self.in_kernel > 0 {
-            // The kernel could still write to memory of ours: better lost than freed.
-            std::mem::forget(self);
+    pub fn run(self) -> Result<(), Error> {
+        // After an error, a panic or an unfinished drain the kernel could still write to memory of ours: better lost than
+        // freed.
+        let mut lean = ManuallyDrop::new(self);
+        let result = lean.serve().map_err(|error| Error::io("go on with the ring", error));
+        if result.is_ok() && lean.drain().is_ok() && lean.in_kernel == 0 {
+            drop(ManuallyDrop::into_inner(lean));
         }
         result
     }
