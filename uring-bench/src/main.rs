@@ -9,7 +9,6 @@ mod null_server;
 mod paired;
 mod proto;
 mod replay;
-#[allow(dead_code, unused_imports, reason = "its users are being built")]
 mod report;
 mod run;
 mod server;
