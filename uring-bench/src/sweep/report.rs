@@ -108,6 +108,9 @@ fn points(curve: &Curve) -> Table {
     table
 }
 
+/// Picks one of a cell's figures.
+type Figure = fn(&Figures) -> Option<f64>;
+
 pub fn page(server: &str, cells: &[Cell], curve: Option<&Curve>) -> Page {
     let lead = "The grid is closed loop: what the server can do when it is always asked for more. The curve is open loop: \
                 what a client waits when the server is asked at a fixed rate.";
@@ -120,7 +123,7 @@ pub fn page(server: &str, cells: &[Cell], curve: Option<&Curve>) -> Page {
     sizes.dedup();
     for size in sizes {
         let of_size: Vec<&Cell> = cells.iter().filter(|cell| cell.value_size == size).collect();
-        let maps: [(&str, fn(&Figures) -> Option<f64>); 2] = [
+        let maps: [(&str, Figure); 2] = [
             ("Requests per second of the server's processor time", |figures| figures.per_cpu_second),
             ("Requests per second", |figures| Some(figures.per_second)),
         ];
