@@ -328,9 +328,9 @@ impl Store {
     /// Makes a huge page of small ones that have filled up, one at most. Whoever touches memory meanwhile waits for up to 0.6 ms, so this
     /// is for the control thread, a few times a second.
     pub fn collapse_step(&self) -> bool {
-        self.memory.iter().any(|(arena, tables)| {
-            arena.collapse_step() || tables.iter().any(|table| table.collapse_step())
-        })
+        self.memory
+            .iter()
+            .any(|(arena, tables)| arena.collapse_step() || tables.iter().any(|table| table.collapse_step()))
     }
 
     /// Touches the memory of the segments to come; an eighth is left for indexes and large values.
