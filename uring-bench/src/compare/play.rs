@@ -67,7 +67,11 @@ pub fn play(
         bar.set_message(format!("{}: starting {}, writing {} keys", load.name, contender.name, load.keys));
         ready.push(prepare(contender, load, method, keep)?);
     }
-    let calls_before: Vec<Option<u64>> = ready.iter_mut().map(own_calls).collect::<Result<_, _>>()?;
+    // Its own count would hold the calls of connecting, where that is done anew for every turn.
+    let calls_before: Vec<Option<u64>> = ready
+        .iter_mut()
+        .map(|ready| if keep { own_calls(ready) } else { Ok(None) })
+        .collect::<Result<_, _>>()?;
     ready.iter_mut().for_each(|contender| contender.requests = 0);
     alternate(method.rounds, &mut ready, |round, contender| {
         bar.set_message(format!("{}: round {} of {}", load.name, round + 1, method.rounds));
