@@ -7,6 +7,25 @@ use bytes::Bytes;
 /// and sent from there. Measured in DESIGN.md section 2: an iovec into the store wins from 16 KiB on.
 pub const PIN_THRESHOLD: usize = 16 << 10;
 
+/// The header of a bulk string by its length, `$64 CRLF` and zeroes, and in the last byte how long the header is.
+static HEADERS: [[u8; 8]; 256] = {
+    let mut headers = [[0; 8]; 256];
+    let mut len = 0;
+    while len < headers.len() {
+        let digits = if len < 10 { 1 } else if len < 100 { 2 } else { 3 };
+        let header = &mut headers[len];
+        (header[0], header[1 + digits], header[2 + digits], header[7]) = (b'$', b'\r', b'\n', digits as u8 + 3);
+        let (mut left, mut digit) = (len, digits);
+        while digit > 0 {
+            header[digit] = b'0' + (left % 10) as u8;
+            left /= 10;
+            digit -= 1;
+        }
+        len += 1;
+    }
+    headers
+};
+
 /// A position in a [`ReplyBuf`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
@@ -45,6 +64,30 @@ impl ReplyBuf {
             return;
         }
         self.bytes.extend_from_slice(bytes);
+    }
+
+    /// A string with its frame: `$len CRLF value CRLF`.
+    #[inline(always)]
+    pub fn put_bulk(&mut self, value: &[u8]) {
+        let at = self.bytes.len();
+        match HEADERS.get(value.len()) {
+            Some(header) if at + value.len() + 2 * header.len() <= self.limit => {
+                // All eight bytes, which is one move; what follows overwrites those that are too many.
+                self.bytes.extend_from_slice(header);
+                self.bytes.truncate(at + usize::from(header[7]));
+                self.bytes.extend_from_slice(value);
+                self.bytes.extend_from_slice(b"\r\n");
+            }
+            _ => self.put_bulk_in_parts(value),
+        }
+    }
+
+    fn put_bulk_in_parts(&mut self, value: &[u8]) {
+        self.put(b"$");
+        self.put(itoa::Buffer::new().format(value.len()).as_bytes());
+        self.put(b"\r\n");
+        self.put(value);
+        self.put(b"\r\n");
     }
 
     /// Inserts a pinned value here.
@@ -93,5 +136,35 @@ impl ReplyBuf {
     /// Bytes put since the mark, pinned values included.
     pub fn len_since(&self, mark: Mark) -> usize {
         self.bytes.len() - mark.bytes + self.pins[mark.pins..].iter().map(|(_, pin)| pin.len()).sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_has_its_frame_whatever_its_length() {
+        let value = vec![b'v'; 1200];
+        for len in 0..value.len() {
+            let mut out = ReplyBuf::default();
+            out.put(b"+");
+            out.put_bulk(&value[..len]);
+            let expected = [format!("+${len}\r\n").as_bytes(), &value[..len], b"\r\n"].concat();
+            assert_eq!(out.bytes, expected, "{len}");
+            assert!(!out.has_overflowed());
+        }
+    }
+
+    #[test]
+    fn a_string_beyond_the_limit_is_noticed() {
+        let mut out = ReplyBuf::default();
+        out.limit(9);
+        out.put_bulk(b"val");
+        assert_eq!(out.bytes, b"$3\r\nval\r\n");
+        assert!(!out.unlimit());
+        out.limit(8);
+        out.put_bulk(b"val");
+        assert!(out.unlimit());
     }
 }

@@ -27,6 +27,7 @@ mod mapping;
 mod table;
 
 pub use mapping::return_large_frees;
+pub(super) use mapping::prefetch_range;
 pub(super) use mapping::{HUGE_PAGE, OwnMemory};
 pub(super) use table::{Bucket, Table, TableShared, equal_bytes};
 

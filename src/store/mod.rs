@@ -35,6 +35,7 @@ use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
 use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use partition::{Graveyard, Limits};
+use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -287,14 +288,18 @@ impl Store {
             return Err(WriteError::OutOfMemory);
         }
         let mut exhausted = 0;
-        while self.budget.room() < wanted {
+        loop {
+            let missing = wanted.saturating_sub(self.budget.room());
+            if missing == 0 {
+                return Ok(());
+            }
             if self.memory.iter().any(|(arena, _)| arena.return_ready()) {
                 continue;
             }
             // The fullest first; one that has nothing to give hands over to the next.
             let mut order: Vec<usize> = (0..self.partitions.len()).collect();
             order.sort_by_key(|p| std::cmp::Reverse(self.held_by(*p)));
-            if self.lock(order[exhausted]).shed() {
+            if self.lock(order[exhausted]).shed(missing) {
                 exhausted = 0;
             } else {
                 exhausted += 1;
@@ -303,7 +308,6 @@ impl Store {
                 }
             }
         }
-        Ok(())
     }
 
     fn held_by(&self, partition: usize) -> usize {
@@ -342,7 +346,9 @@ impl Store {
 
 #[inline]
 fn hash_key(hasher: &ahash::RandomState, bytes: &[u8]) -> u64 {
-    hasher.hash_one(bytes)
+    let mut state = hasher.build_hasher();
+    state.write(bytes);
+    state.finish()
 }
 
 fn new_partition(

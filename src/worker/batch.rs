@@ -28,6 +28,7 @@ pub struct Batcher {
     pub cross_worker: u64,
 }
 
+/// No partition has this number: there are at most four for each of 256 workers.
 const NO_PARTITION: u16 = u16::MAX;
 
 impl Batcher {
@@ -77,13 +78,13 @@ impl Batcher {
         self.ends.clear();
         self.ends.resize(store.partitions(), 0);
         self.partition.clear();
-        for request in requests {
-            if request.outcome == Outcome::Pending {
-                let partition = store.partition_of(request.key.hash);
-                self.ends[partition] += 1;
-                self.partition.push(partition as u16);
-            } else {
-                self.partition.push(NO_PARTITION);
+        self.partition.extend(requests.iter().map(|request| match request.outcome {
+            Outcome::Pending => store.partition_of(request.key.hash) as u16,
+            _ => NO_PARTITION,
+        }));
+        for &partition in &self.partition {
+            if let Some(end) = self.ends.get_mut(partition as usize) {
+                *end += 1;
             }
         }
         let mut sum = 0;
@@ -95,8 +96,7 @@ impl Batcher {
         self.order.clear();
         self.order.resize(sum as usize, 0);
         for (index, &partition) in self.partition.iter().enumerate() {
-            if partition != NO_PARTITION {
-                let at = &mut self.ends[partition as usize];
+            if let Some(at) = self.ends.get_mut(partition as usize) {
                 self.order[*at as usize] = index as u32;
                 *at += 1;
             }

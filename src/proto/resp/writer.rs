@@ -66,9 +66,7 @@ impl<'b> Writer<'b> {
     /// A string of any bytes.
     #[inline]
     pub fn bulk(&mut self, value: &[u8]) {
-        self.length(b'$', value.len());
-        self.out.put(value);
-        self.out.put(b"\r\n");
+        self.out.put_bulk(value);
     }
 
     /// A string sent from where it is, without a copy.
