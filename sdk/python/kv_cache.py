@@ -52,8 +52,9 @@ class Client:
     answer; None waits for ever. After a :class:`TimeoutError` the connection is closed, so that a late answer is never
     taken for another request's.
 
-    ``retries`` says how many times requests that a broken connection left unanswered are sent again, over a new one. They may
-    then be executed twice, which changes nothing unless another client wrote the same key in between. 0 forbids it.
+    ``retries`` says how many times requests that a broken connection left unanswered are sent again, over a new one.
+    They may then be executed twice, which changes nothing unless another client wrote the same key in between. 0
+    forbids it.
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 7171, *, timeout: float | None = 5.0, retries: int = 1) -> None:
