@@ -26,6 +26,7 @@ mod collapse;
 mod mapping;
 mod table;
 
+pub(super) use mapping::prefetch_range;
 pub use mapping::return_large_frees;
 pub(super) use mapping::{HUGE_PAGE, OwnMemory};
 pub(super) use table::{Bucket, Table, TableShared, equal_bytes};

@@ -288,14 +288,18 @@ impl Store {
             return Err(WriteError::OutOfMemory);
         }
         let mut exhausted = 0;
-        while self.budget.room() < wanted {
+        loop {
+            let missing = wanted.saturating_sub(self.budget.room());
+            if missing == 0 {
+                return Ok(());
+            }
             if self.memory.iter().any(|(arena, _)| arena.return_ready()) {
                 continue;
             }
             // The fullest first; one that has nothing to give hands over to the next.
             let mut order: Vec<usize> = (0..self.partitions.len()).collect();
             order.sort_by_key(|p| std::cmp::Reverse(self.held_by(*p)));
-            if self.lock(order[exhausted]).shed() {
+            if self.lock(order[exhausted]).shed(missing) {
                 exhausted = 0;
             } else {
                 exhausted += 1;
@@ -304,7 +308,6 @@ impl Store {
                 }
             }
         }
-        Ok(())
     }
 
     fn held_by(&self, partition: usize) -> usize {
@@ -329,9 +332,9 @@ impl Store {
     /// Makes a huge page of small ones that have filled up, one at most. Whoever touches memory meanwhile waits for up to 0.6 ms, so this
     /// is for the control thread, a few times a second.
     pub fn collapse_step(&self) -> bool {
-        self.memory.iter().any(|(arena, tables)| {
-            arena.collapse_step() || tables.iter().any(|table| table.collapse_step())
-        })
+        self.memory
+            .iter()
+            .any(|(arena, tables)| arena.collapse_step() || tables.iter().any(|table| table.collapse_step()))
     }
 
     /// Touches the memory of the segments to come; an eighth is left for indexes and large values.
