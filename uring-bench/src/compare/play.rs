@@ -26,11 +26,13 @@ pub struct Method {
     pub client: Spec,
 }
 
-/// How long a server without work is watched, and the share of a processor above which it is stopped while others have their turn.
+/// How long a server without work is watched at a time, and the share of a processor above which it does not rest.
 const IDLE_WATCH: Duration = Duration::from_millis(60);
 const IDLE_SHARE: f64 = 0.02;
 
-/// How long a server may take to tidy up after its connections.
+/// How long a server may take to rest after its keys were written: one that does not is stopped while others have their turn.
+const RESTING: Duration = Duration::from_millis(500);
+/// How long it may take to tidy up after its connections.
 const TIDYING: Duration = Duration::from_secs(3);
 /// Descriptors besides those of connections.
 const OWN_DESCRIPTORS: u64 = 256;
@@ -67,7 +69,11 @@ pub fn play(
         bar.set_message(format!("{}: starting {}, writing {} keys", load.name, contender.name, load.keys));
         ready.push(prepare(contender, load, method, keep)?);
     }
-    let calls_before: Vec<Option<u64>> = ready.iter_mut().map(own_calls).collect::<Result<_, _>>()?;
+    // Its own count would hold the calls of connecting, where that is done anew for every turn.
+    let calls_before: Vec<Option<u64>> = ready
+        .iter_mut()
+        .map(|ready| if keep { own_calls(ready) } else { Ok(None) })
+        .collect::<Result<_, _>>()?;
     ready.iter_mut().for_each(|contender| contender.requests = 0);
     alternate(method.rounds, &mut ready, |round, contender| {
         bar.set_message(format!("{}: round {} of {}", load.name, round + 1, method.rounds));
@@ -113,11 +119,8 @@ fn prepare(contender: &Contender, load: &Load, method: &Method, keep: bool) -> R
     let mut session = Session::connect(&spec).map_err(named)?;
     let before = watch.sample()?.rss;
     session.preload(|_| {}).map_err(named)?;
-    std::thread::sleep(IDLE_WATCH);
-    let start = watch.sample()?;
-    std::thread::sleep(IDLE_WATCH);
-    let idle = watch.sample()?;
-    let memory = Memory::new(before, idle.rss, load);
+    let restless = !rests(&watch, RESTING)?;
+    let memory = Memory::new(before, watch.sample()?.rss, load);
     let mut ready = Ready {
         name: contender.name.clone(),
         command: words.join(" "),
@@ -125,7 +128,7 @@ fn prepare(contender: &Contender, load: &Load, method: &Method, keep: bool) -> R
         spec,
         process,
         watch,
-        restless: busy(&start, &idle) > IDLE_SHARE,
+        restless,
         memory,
         rounds: Rounds::default(),
         latency: new_histogram(),
@@ -133,7 +136,7 @@ fn prepare(contender: &Contender, load: &Load, method: &Method, keep: bool) -> R
         misses: 0,
     };
     if !keep {
-        ready.wait_until_tidy()?;
+        rests(&ready.watch, TIDYING)?;
     }
     ready.signal(Signal::SIGSTOP)?;
     Ok(ready)
@@ -169,16 +172,19 @@ impl Ready {
         self.misses += slice.misses;
         Ok(slice)
     }
+}
 
-    /// After its connections have ended, a server closes its sides of them: not in another's turn.
-    fn wait_until_tidy(&self) -> Result<(), Error> {
-        let start = Instant::now();
-        loop {
-            let before = self.watch.sample()?;
-            std::thread::sleep(IDLE_WATCH);
-            if busy(&before, &self.watch.sample()?) < IDLE_SHARE || start.elapsed() > TIDYING {
-                return Ok(());
-            }
+/// Waits until a server does nothing. Whether it came to that in time.
+fn rests(watch: &Watch, patience: Duration) -> Result<bool, Error> {
+    let start = Instant::now();
+    loop {
+        let before = watch.sample()?;
+        std::thread::sleep(IDLE_WATCH);
+        if busy(&before, &watch.sample()?) < IDLE_SHARE {
+            return Ok(true);
+        }
+        if start.elapsed() > patience {
+            return Ok(false);
         }
     }
 }
@@ -191,7 +197,8 @@ fn turn(contender: &mut Ready, load: &Load, method: &Method, keep: bool) -> Resu
     let after = contender.watch.sample()?;
     if !keep {
         contender.session = None;
-        contender.wait_until_tidy()?;
+        // After its connections have ended, a server closes its sides of them: not in another's turn.
+        rests(&contender.watch, TIDYING)?;
     }
     contender.signal(Signal::SIGSTOP)?;
     contender.latency.add(&slice.latency).expect("histograms of the same bounds");

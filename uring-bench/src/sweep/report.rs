@@ -7,6 +7,9 @@ use serde::Serialize;
 
 const NOTHING: &str = "–";
 
+/// A figure of a cell.
+type Pick = fn(&Figures) -> Option<f64>;
+
 #[derive(Serialize)]
 struct Report<'a> {
     command: String,
@@ -73,7 +76,7 @@ fn grid(cells: &[Cell]) -> Table {
         "p99",
     ]);
     for cell in cells {
-        let figure = |pick: fn(&Figures) -> Option<f64>, unit: Unit| {
+        let figure = |pick: Pick, unit: Unit| {
             cell.figures.as_ref().and_then(pick).map_or(NOTHING.to_owned(), |value| unit.figure(value))
         };
         table.row([
@@ -120,7 +123,7 @@ pub fn page(server: &str, cells: &[Cell], curve: Option<&Curve>) -> Page {
     sizes.dedup();
     for size in sizes {
         let of_size: Vec<&Cell> = cells.iter().filter(|cell| cell.value_size == size).collect();
-        let maps: [(&str, fn(&Figures) -> Option<f64>); 2] = [
+        let maps: [(&str, Pick); 2] = [
             ("Requests per second of the server's processor time", |figures| figures.per_cpu_second),
             ("Requests per second", |figures| Some(figures.per_second)),
         ];
@@ -185,7 +188,7 @@ fn show_curve(page: &mut Page, curve: &Curve) {
 }
 
 /// Connections down, pipelines across.
-fn heat_map(title: &str, cells: &[&Cell], pick: fn(&Figures) -> Option<f64>) -> HeatMap {
+fn heat_map(title: &str, cells: &[&Cell], pick: Pick) -> HeatMap {
     let mut columns: Vec<usize> = cells.iter().map(|cell| cell.pipeline).collect();
     let mut rows: Vec<usize> = cells.iter().map(|cell| cell.connections).collect();
     columns.sort_unstable();
