@@ -129,8 +129,9 @@ fn measure_with_server(
     })?;
     let to = watch.sample().map_err(gone)?;
     let own = match (counter, own_counter(session)) {
+        // Less than before: somebody has reset it.
         (Some(before), Some(after)) if slice.requests > 0 => {
-            Some((after - before) as f64 / slice.requests as f64)
+            after.checked_sub(before).map(|calls| calls as f64 / slice.requests as f64)
         }
         _ => None,
     };

@@ -1,8 +1,9 @@
-//! What a server process costs, as seen from outside: /proc, the kernel's tracepoint of system calls, and the server's own
+//! What a server process costs, as seen from outside: its processor clock, /proc, the kernel's tracepoint of system calls, and the server's own
 //! counter where it shows one.
 
 use crate::load::{Error, Spec, open_stream};
 use nix::sys::signal::{Signal, kill};
+use nix::time::{clock_getcpuclockid, clock_gettime};
 use nix::unistd::Pid;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -16,17 +17,17 @@ const PERF_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
     pub at: Instant,
-    /// Of all threads that live now.
+    /// Of all threads, those that have ended too, to the nanosecond.
     pub cpu: Duration,
     /// Bytes.
     pub rss: u64,
     pub peak_rss: u64,
-    /// Context switches of all threads.
+    /// Context switches of the threads that live now.
     pub voluntary: u64,
     pub involuntary: u64,
 }
 
-/// Reads what /proc says of one process.
+/// Looks at one process.
 #[derive(Clone, Copy, Debug)]
 pub struct Watch {
     pid: u32,
@@ -44,21 +45,25 @@ impl Watch {
         self.pid
     }
 
+    fn process(&self) -> io::Result<Pid> {
+        let pid = i32::try_from(self.pid).map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(Pid::from_raw(pid))
+    }
+
     pub fn sample(&self) -> io::Result<Sample> {
         let at = Instant::now();
-        let (mut cpu, mut voluntary, mut involuntary) = (0, 0, 0);
+        let cpu = clock_gettime(clock_getcpuclockid(self.process()?)?)?.into();
+        let (mut voluntary, mut involuntary) = (0, 0);
         for task in fs::read_dir(format!("/proc/{}/task", self.pid))? {
             let task = task?.path();
             // A thread may end while it is being looked at.
-            let Ok(schedstat) = fs::read_to_string(task.join("schedstat")) else { continue };
             let Ok(status) = fs::read_to_string(task.join("status")) else { continue };
-            cpu += schedstat.split_whitespace().next().and_then(|ns| ns.parse().ok()).unwrap_or(0);
             voluntary += field(&status, "voluntary_ctxt_switches");
             involuntary += field(&status, "nonvoluntary_ctxt_switches");
         }
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid))?;
         let (rss, peak_rss) = (field(&status, "VmRSS") << 10, field(&status, "VmHWM") << 10);
-        Ok(Sample { at, cpu: Duration::from_nanos(cpu), rss, peak_rss, voluntary, involuntary })
+        Ok(Sample { at, cpu, rss, peak_rss, voluntary, involuntary })
     }
 }
 
@@ -159,6 +164,7 @@ pub fn own_syscall_counter(spec: &Spec) -> Result<Option<u64>, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::time::ClockId;
 
     #[test]
     fn this_process_is_seen() {
@@ -172,6 +178,18 @@ mod tests {
         assert!(after.rss > 1 << 20 && after.peak_rss >= after.rss / 2, "{after:?} {sum}");
         assert!(after.voluntary + after.involuntary >= before.voluntary + before.involuntary);
         assert!(Watch::new(u32::MAX - 1).is_err());
+    }
+
+    #[test]
+    fn threads_that_have_ended_still_count() {
+        let watch = Watch::new(std::process::id()).unwrap();
+        let before = watch.sample().unwrap().cpu;
+        let work = || {
+            let used = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
+            while used() < Duration::from_millis(20) {}
+        };
+        std::thread::spawn(work).join().unwrap();
+        assert!(watch.sample().unwrap().cpu >= before + Duration::from_millis(20));
     }
 
     #[test]
