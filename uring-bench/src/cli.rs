@@ -7,9 +7,19 @@ use std::process::ExitCode;
 /// What every subcommand ends with: an exit code (1: measured, but answers were wrong, or none was right), or why it could not measure.
 pub type Outcome = Result<ExitCode, Box<dyn Error>>;
 
+const EXAMPLES: &str = "\
+To begin with:
+  uring-bench run --preload --duration 5s --server-pid $(pidof kv-server) --html run.html
+  uring-bench run --preload --rate 50k --duration 30s      latency at a fixed rate, from when each request is due
+  uring-bench compare --contenders ours,valkey --with-limit --load a,b,c --html compare.html
+  uring-bench sweep --html sweep.html
+  uring-bench replay gen:zipf --html replay.html
+
+Each command's own --help has the rest.";
+
 /// Load generator for key-value servers.
 #[derive(Parser)]
-#[command(name = "uring-bench", version, about, max_term_width = 110)]
+#[command(name = "uring-bench", version, about, max_term_width = 110, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -9,6 +9,7 @@ use std::process::ExitCode;
 /// Speaks RESP. Every GET finds the same value, every SET is forgotten, PING is answered, anything else is an error.
 #[derive(clap::Args)]
 pub struct Args {
+    /// The port to listen on; 0: any that is free
     #[arg(long, default_value_t = 7070)]
     port: u16,
     /// The address to listen on
@@ -19,7 +20,7 @@ pub struct Args {
     value_size: usize,
     /// The ring's choices, each changing one of the defaults: `epoll`, or key=value pairs with commas between, as in
     /// setup=none|coop|defer, receive=single|multishot|bundle, direct=yes|no, arena=yes|no, skip=yes|no,
-    /// send=plain|linked|vectored|zerocopy|writefixed, buffers=64x16k, incremental=yes|no, spin=MICROSECONDS
+    /// send=plain|linked|vectored|zerocopy|writefixed, flush=256k, buffers=64x16k, incremental=yes|no, spin=MICROSECONDS
     #[arg(long, default_value = "")]
     choices: Choices,
     /// Tie the server's thread to this CPU

@@ -7,9 +7,11 @@
 //!   round 2:  c b a     ratio a/c of round 2
 //! ```
 
+use crate::load::Error;
 use nix::fcntl::{Flock, FlockArg};
 use rand::seq::SliceRandom;
 use std::fs::File;
+use std::process::Command;
 use std::time::Duration;
 
 /// The part of its turn that a pair of real-time processes rests afterwards.
@@ -31,6 +33,19 @@ pub fn alternate<T, E>(
         }
     }
     Ok(())
+}
+
+/// SCHED_FIFO, priority 1, for a thread: processes without such a priority then wait for it.
+pub fn make_realtime(tid: i32) -> Result<(), Error> {
+    let next = "run as root (or with CAP_SYS_NICE), or do without real-time priority";
+    match Command::new("chrt").args(["-f", "-p", "1", &tid.to_string()]).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+            Err(Error::but(format!("no real-time priority: {text}"), next))
+        }
+        Err(error) => Err(Error::but(format!("cannot run chrt (util-linux): {error}"), next)),
+    }
 }
 
 /// Leaves the processors to others after a turn under real-time priority. The kernel keeps 50 ms of each second for them, and

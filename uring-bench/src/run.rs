@@ -5,6 +5,7 @@ mod report;
 use crate::cli::Outcome;
 use crate::load::{Error, LoadArgs, Session, Slice, Tick, Until};
 use crate::proto::Protocol;
+use crate::report::output_file;
 use crate::server::{Sample, SyscallTrace, Watch, own_syscall_counter};
 use indicatif::{ProgressBar, ProgressStyle};
 use report::Report;
@@ -36,10 +37,10 @@ pub struct Args {
     #[arg(long, value_name = "PID")]
     server_pid: Option<u32>,
     /// Write the figures to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     json: Option<PathBuf>,
     /// Write a page with charts to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     html: Option<PathBuf>,
 }
 

@@ -19,7 +19,7 @@ pub use process::{Process, free_port};
 use crate::cli::Outcome;
 use crate::load::{Spec, count, duration};
 use crate::paired::{alone, check_turn};
-use crate::report::{Environment, command_line};
+use crate::report::{Environment, command_line, output_file, write_json};
 use indicatif::{ProgressBar, ProgressStyle};
 use loads::{Load, LoadOptions};
 use memory::Items;
@@ -47,6 +47,7 @@ pub struct Args {
     machine: Machine,
     #[command(flatten)]
     loads: LoadOptions,
+    /// How often each contender has its turn
     #[arg(long, default_value_t = 30, value_name = "N")]
     rounds: usize,
     /// How long each contender runs in each round; longer by itself where there are thousands of connections
@@ -62,10 +63,10 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = count)]
     items: Option<u64>,
     /// Write all rounds here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     json: Option<PathBuf>,
     /// Write a page with charts here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     html: Option<PathBuf>,
     /// Print the summary as a table in Markdown, with the command and the machine
     #[arg(long)]
@@ -185,8 +186,7 @@ fn write(
             loads,
             memory,
         };
-        let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        write_json(path, &report)?;
     }
     if let Some(path) = &args.html {
         let mut page = page::page(loads, skipped, method.servers.realtime);

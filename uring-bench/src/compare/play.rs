@@ -83,13 +83,14 @@ pub fn play(
     bar.set_message(format!("{}: counting system calls", load.name));
     let mut outcomes = Vec::new();
     for (mut contender, before) in ready.into_iter().zip(calls_before) {
-        let calls = match before {
-            Some(before) => {
-                let made = own_calls(&mut contender)?.unwrap_or(before).saturating_sub(before);
-                Some(made as f64 / contender.requests.max(1) as f64)
+        let own = match before.zip(own_calls(&mut contender)?) {
+            Some((before, after)) => {
+                Some(after.saturating_sub(before) as f64 / contender.requests.max(1) as f64)
             }
-            None => traced_calls(&mut contender, load, method)?,
+            None => None,
         };
+        // The kernel counts all contenders in the same way; a server counts only itself.
+        let calls = traced_calls(&mut contender, load, method)?.or(own);
         outcomes.push(outcome(contender, calls));
     }
     Ok(outcomes)

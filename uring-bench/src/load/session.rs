@@ -6,6 +6,7 @@ use super::client::{Client, Job, Report, Work};
 use super::pace::Pace;
 use super::requests::Requests;
 use super::{Engine, Error, Spec, connect, new_histogram};
+use crate::paired::make_realtime;
 use crate::proto::{Json, Protocol, Resp, Wire};
 use crate::workload::{Mix, Names, Picker, Values};
 use hdrhistogram::Histogram;
@@ -17,7 +18,6 @@ use nix::sys::prctl::set_timerslack;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Pid, gettid};
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -399,19 +399,16 @@ fn settle(index: usize, spec: &Spec) -> Result<(), Error> {
         let cpu = spec.cpus[index % spec.cpus.len()];
         let mut set = CpuSet::new();
         let pinned = set.set(cpu).and_then(|()| sched_setaffinity(Pid::from_raw(0), &set));
-        pinned.map_err(|errno| Error::new(format!("cannot run on processor {cpu}: {}", errno.desc())))?;
+        pinned.map_err(|errno| {
+            let what = format!("cannot run on processor {cpu}: {}", errno.desc());
+            Error::but(
+                what,
+                "`nproc --all` says how many there are, counted from 0; `taskset -p $$` which are allowed",
+            )
+        })?;
     }
     if spec.realtime {
-        let next = "run as root (or with CAP_SYS_NICE), or without --realtime";
-        let output = Command::new("chrt").args(["-f", "-p", "1", &gettid().to_string()]).output();
-        match output {
-            Ok(output) if output.status.success() => {}
-            Ok(output) => {
-                let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-                return Err(Error::but(format!("no real-time priority: {text}"), next));
-            }
-            Err(error) => return Err(Error::but(format!("cannot run chrt (util-linux): {error}"), next)),
-        }
+        make_realtime(gettid().as_raw())?;
     }
     Ok(())
 }

@@ -7,7 +7,8 @@ mod results;
 
 use crate::cli::Outcome;
 use crate::load::duration;
-use crate::report::{Environment, Page, command_line};
+use crate::paired::{alone, check_turn};
+use crate::report::{Environment, Page, command_line, output_file, write_json};
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressStyle};
 use plan::{Load, Question, Set};
@@ -31,13 +32,16 @@ pub struct Args {
     /// of the value: 50x16, 50x1x16k
     #[arg(long, value_delimiter = ',')]
     loads: Vec<Load>,
+    /// How often each design has its turn
     #[arg(long, default_value_t = 30)]
     rounds: usize,
     /// How long each design runs in each round
     #[arg(long, default_value = "50ms", value_parser = duration)]
     slice: Duration,
+    /// The processor of the servers
     #[arg(long, default_value_t = 0)]
     server_cpu: usize,
+    /// The processor of the load generator
     #[arg(long, default_value_t = 1)]
     client_cpu: usize,
     /// Run both under SCHED_FIFO: whatever else runs on these CPUs waits
@@ -47,10 +51,10 @@ pub struct Args {
     #[arg(long)]
     absolute: bool,
     /// Write all rounds here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     json: Option<PathBuf>,
     /// Write a page with charts here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     html: Option<PathBuf>,
 }
 
@@ -58,8 +62,7 @@ pub struct Args {
 #[derive(Serialize)]
 struct Report<'a> {
     command: String,
-    kernel: String,
-    cpu: String,
+    environment: Environment,
     rounds: usize,
     slice_ms: f64,
     realtime: bool,
@@ -70,6 +73,7 @@ pub fn main(args: Args) -> Outcome {
     if args.rounds == 0 || args.slice.is_zero() {
         return Err("--rounds and --slice are more than nothing".into());
     }
+    check_turn(args.slice, args.realtime)?;
     let sets = sets(&args)?;
     let method = Method {
         rounds: args.rounds,
@@ -83,6 +87,8 @@ pub fn main(args: Args) -> Outcome {
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left")?;
     bar.set_style(style);
     let mut answers = Vec::new();
+    let said = || bar.set_message("waiting for another measurement on this machine");
+    let _alone = args.realtime.then(|| alone(said)).flatten();
     for set in &sets {
         let mut loads = Vec::new();
         for load in &set.loads {
@@ -112,18 +118,15 @@ fn sets(args: &Args) -> Result<Vec<Set>, String> {
 
 fn write(args: &Args, answers: &[Answer]) -> Result<(), String> {
     if let Some(path) = &args.json {
-        let environment = Environment::here();
         let report = Report {
             command: command_line(),
-            kernel: environment.kernel,
-            cpu: environment.cpu,
+            environment: Environment::here(),
             rounds: args.rounds,
             slice_ms: args.slice.as_secs_f64() * 1e3,
             realtime: args.realtime,
             answers,
         };
-        let text = serde_json::to_string_pretty(&report).map_err(|error| error.to_string())?;
-        std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        write_json(path, &report)?;
     }
     if let Some(path) = &args.html {
         let lead = "Servers without a store that differ in how they use their ring, in alternating slices under the same load.";

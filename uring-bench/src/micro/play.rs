@@ -5,12 +5,11 @@ use super::plan::{Load, Set, Variant};
 use super::results::{Measured, Result as VariantResult, Rounds};
 use crate::lean::{self, Options, Server};
 use crate::load::{Session, Spec, Until};
-use crate::paired::alternate;
+use crate::paired::{alternate, make_realtime, rest};
 use crate::workload::{Ratio, Sizes};
 use indicatif::ProgressBar;
 use std::error::Error;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::process::Command;
 use std::time::Duration;
 
 /// How to measure.
@@ -82,7 +81,7 @@ fn prepare(
         Err(error) => return Err(error.into()),
     };
     if method.realtime {
-        make_realtime(&server)?;
+        make_realtime(server.tid())?;
     }
     let spec = Spec {
         target: server.address().to_string(),
@@ -113,19 +112,8 @@ fn slice(contender: &mut Contender, method: &Method) -> Result<(), Box<dyn Error
     contender.rounds.per_second.push(slice.rate());
     contender.rounds.calls_per_request.push((contender.server.calls() - calls) as f64 / requests.max(1.0));
     contender.rounds.busy.push(cpu.as_secs_f64() / slice.elapsed.as_secs_f64().max(1e-9));
-    Ok(())
-}
-
-/// SCHED_FIFO for the server's thread: other processes of the machine then wait.
-fn make_realtime(server: &Server) -> Result<(), Box<dyn Error>> {
-    let next = "run as root (or with CAP_SYS_NICE), or without --realtime";
-    let output = Command::new("chrt").args(["-f", "-p", "1", &server.tid().to_string()]).output();
-    match output {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => {
-            let text = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            Err(format!("no real-time priority: {text}\n  {next}").into())
-        }
-        Err(error) => Err(format!("cannot run chrt (util-linux): {error}\n  {next}").into()),
+    if method.realtime {
+        rest(slice.elapsed);
     }
+    Ok(())
 }

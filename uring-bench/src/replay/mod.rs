@@ -15,6 +15,7 @@ mod results;
 mod trace;
 
 use crate::cli::Outcome;
+use crate::report::{output_file, write_json};
 use caches::{Cache, ExactLru, Inner, Ours};
 use clap::Args as ClapArgs;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,6 +26,9 @@ use results::{Misses, Point, Report, Skipped};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use trace::{Op, Trace};
+
+/// Copies of a trace at most: their names are in memory.
+const MOST_COPIES: u32 = 1024;
 
 /// Hit ratio of the store against an exact LRU with the same memory, on traces.
 #[derive(ClapArgs, Debug)]
@@ -44,7 +48,7 @@ pub struct Args {
 
     /// Plays so many copies of each trace in turn, under different keys: for traces smaller than the store's least memory.
     /// An exact LRU misses as with one copy and that part of the memory
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=i64::from(MOST_COPIES)))]
     copies: u32,
 
     /// Requests at the beginning of a trace that only warm the caches up, percent of all
@@ -76,11 +80,11 @@ pub struct Args {
     details: bool,
 
     /// Writes all figures to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     json: Option<PathBuf>,
 
     /// Writes a page with charts to this file
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     html: Option<PathBuf>,
 }
 
@@ -104,9 +108,11 @@ pub fn main(args: Args) -> Outcome {
         println!("{}", report.text(args.details));
         reports.push(report);
     }
+    if reports.iter().all(|report| report.points.is_empty()) {
+        return Err("no size could be played, for the reasons above".into());
+    }
     if let Some(path) = &args.json {
-        let text = serde_json::to_string_pretty(&reports)?;
-        std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        write_json(path, &reports)?;
     }
     if let Some(path) = &args.html {
         results::page(&reports).write(path)?;
@@ -129,7 +135,7 @@ fn replay(trace: &Trace, args: &Args) -> Result<Report, String> {
     sizes.sort_unstable();
     sizes.dedup();
     let (small, fit): (Vec<usize>, Vec<usize>) = sizes.into_iter().partition(|bytes| *bytes < MIN_MEMORY);
-    report.skipped.extend(small.into_iter().map(|bytes| skip(bytes, extent.bytes, args.copies)));
+    report.skipped = skip(&small, extent.bytes, args.copies);
     let bar = progress(&trace.label, trace.requests.len() as u64 * fit.len() as u64 * 3);
     for bytes in fit {
         let mut lru = ExactLru::new(bytes, args.lru_overhead);
@@ -156,16 +162,22 @@ fn bytes_of(size: MemorySize, footprint: u64) -> usize {
     }
 }
 
-fn skip(bytes: usize, footprint: u64, copies: u32) -> Skipped {
-    let share = bytes as f64 / footprint as f64;
-    let wanted = (f64::from(copies) * MIN_MEMORY as f64 / bytes.max(1) as f64).ceil();
+/// The sizes that the store cannot have, in ascending order, and what would help.
+fn skip(sizes: &[usize], footprint: u64, copies: u32) -> Option<Skipped> {
+    let largest = *sizes.last()?;
+    let wanted = (f64::from(copies) * MIN_MEMORY as f64 / largest.max(1) as f64).ceil();
+    let help = match wanted <= f64::from(MOST_COPIES) {
+        true => format!("with --copies {wanted} the largest of them would reach it"),
+        false => "name larger --sizes, or play a larger trace".to_owned(),
+    };
     let reason = format!(
-        "{} ({:.1} % of the trace) is below the least --max-memory, {}; with --copies {wanted} that share would reach it",
-        format_bytes(bytes),
-        share * 100.0,
+        "{} sizes of up to {} ({:.1} % of the trace) are below the least --max-memory, {}; {help}",
+        sizes.len(),
+        format_bytes(largest),
+        largest as f64 / footprint as f64 * 100.0,
         format_bytes(MIN_MEMORY)
     );
-    Skipped { bytes: bytes as u64, reason }
+    Some(Skipped { bytes: sizes.iter().map(|bytes| *bytes as u64).collect(), reason })
 }
 
 fn progress(label: &str, requests: u64) -> ProgressBar {
@@ -232,8 +244,13 @@ mod tests {
             assert!(exact > 20_000.0 && (lru / exact - 1.0).abs() < 0.1, "{exact} {lru}");
             assert!(point["lru_inner"]["peak"].as_u64().unwrap() <= point["bytes"].as_u64().unwrap());
         }
-        let reason = read[0]["skipped"][0]["reason"].as_str().unwrap();
+        let reason = read[0]["skipped"]["reason"].as_str().unwrap();
         assert!(reason.contains("below the least --max-memory") && reason.contains("--copies"), "{reason}");
+        assert_eq!(skip(&[10, 16 << 10], 1 << 20, 1).unwrap().bytes, [10, 16 << 10]);
+        assert!(
+            skip(&[10], 1 << 20, 1).unwrap().reason.contains("larger --sizes"),
+            "more copies than there can be"
+        );
         assert!(std::fs::read_to_string(html).unwrap().contains("gen:zipf:0.9"));
     }
 

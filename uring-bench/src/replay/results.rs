@@ -45,10 +45,10 @@ pub struct Point {
     pub s3_fifo_inner: Inner,
 }
 
-/// A size that was not played, and why.
+/// Sizes that were not played, and why.
 #[derive(Clone, Debug, Serialize)]
 pub struct Skipped {
-    pub bytes: u64,
+    pub bytes: Vec<u64>,
     pub reason: String,
 }
 
@@ -61,23 +61,25 @@ pub struct Report {
     /// Bytes per item that the exact LRU was charged beyond key and value.
     pub lru_overhead: usize,
     pub points: Vec<Point>,
-    pub skipped: Vec<Skipped>,
+    pub skipped: Option<Skipped>,
 }
 
 impl Report {
     pub fn new(trace: &Trace, copies: u32, warmup_percent: u8, lru_overhead: usize) -> Report {
-        let (points, skipped) = (Vec::new(), Vec::new());
+        let (points, skipped) = (Vec::new(), None);
         let (trace, extent) = (trace.label.clone(), trace.extent());
         Report { trace, extent, copies, warmup_percent, lru_overhead, points, skipped }
     }
 
     pub fn text(&self, details: bool) -> String {
-        let mut text =
-            format!("{}: {}\n{}\n\n{}\n", self.trace, self.content(), self.method(), self.table().text());
-        if details {
+        let mut text = format!("{}: {}\n{}\n\n", self.trace, self.content(), self.method());
+        if !self.points.is_empty() {
+            text += &format!("{}\n", self.table().text());
+        }
+        if details && !self.points.is_empty() {
             text += &format!("\n{}\n", self.details().text());
         }
-        for skipped in &self.skipped {
+        if let Some(skipped) = &self.skipped {
             text += &format!("skipped: {}\n", skipped.reason);
         }
         text
@@ -231,7 +233,7 @@ pub fn page(reports: &[Report]) -> Page {
             page.chart(&report.differences());
             page.table(&report.table());
         }
-        for skipped in &report.skipped {
+        if let Some(skipped) = &report.skipped {
             page.note(&format!("Skipped: {}.", skipped.reason));
         }
         page.note(&report.method());

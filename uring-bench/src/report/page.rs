@@ -2,6 +2,7 @@
 
 use super::environment::{Environment, command_line};
 use super::frame::{Chart, figure};
+use super::output::write;
 use super::table::Table;
 use super::unit::Unit;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -97,9 +98,7 @@ impl Page {
 
     /// Errors name the file.
     pub fn write(&self, path: &Path) -> Result<(), String> {
-        std::fs::write(path, self.html()).map_err(|error| {
-            format!("cannot write {}: {error}; give --html a file in a folder that exists", path.display())
-        })
+        write(path, &self.html())
     }
 }
 

@@ -2,7 +2,9 @@
 
 use super::{ServerCost, Syscalls};
 use crate::load::{Slice, Spec, Tick, advice};
-use crate::report::{Axis, Environment, LineChart, Page, Scale, Series, Table, Unit, command_line};
+use crate::report::{
+    Axis, Environment, LineChart, Page, Scale, Series, Table, Unit, command_line, write_json,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -147,6 +149,13 @@ impl Report<'_> {
                 slice.lost_connections
             ));
         }
+        if slice.misses > slice.hits {
+            remarks.push(format!(
+                "{} of {} reads found nothing, which costs a server less than finding something: --preload writes every key first",
+                slice.misses,
+                slice.misses + slice.hits
+            ));
+        }
         if slice.unsent > 0 {
             // A few always come due in the last moment.
             let behind = slice.unsent > slice.requests / 100;
@@ -169,11 +178,7 @@ impl Report<'_> {
     }
 
     pub fn write_json(&self, path: &Path) -> Result<(), String> {
-        // A tree of our own making has only keys that are strings.
-        let text = format!("{:#}\n", self.json());
-        std::fs::write(path, text).map_err(|error| {
-            format!("cannot write {}: {error}; give --json a file in a folder that exists", path.display())
-        })
+        write_json(path, &self.json())
     }
 
     fn json(&self) -> Value {
@@ -267,9 +272,13 @@ impl Report<'_> {
     }
 
     fn ticks(&self, name: &str, value: impl Fn(&Tick) -> f64) -> Series {
-        // The last tick is what was left, and often too short to say anything.
-        let whole = self.slice.timeline.iter().filter(|tick| tick.span.as_millis() >= 100);
-        Series { name: name.into(), points: whole.map(|tick| (tick.at.as_secs_f64(), value(tick))).collect() }
+        // After the last whole tick only the replies in flight are waited for: no rate.
+        let timeline = &self.slice.timeline;
+        let whole = &timeline[..timeline.len().saturating_sub(1).max(1).min(timeline.len())];
+        Series {
+            name: name.into(),
+            points: whole.iter().map(|tick| (tick.at.as_secs_f64(), value(tick))).collect(),
+        }
     }
 }
 

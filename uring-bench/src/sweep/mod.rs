@@ -13,6 +13,7 @@ use crate::cli::Outcome;
 use crate::compare::{Contender, Machine, Process, choose, free_port};
 use crate::load::{Error, Spec, count, duration};
 use crate::paired::{alone, check_turn};
+use crate::report::{output_file, write_json};
 use crate::server::Watch;
 use crate::workload::{Dist, Ratio, Sizes};
 use curve::Curve;
@@ -54,8 +55,10 @@ pub struct Args {
     /// Without the latency curve
     #[arg(long)]
     no_curve: bool,
+    /// Number of keys
     #[arg(long, default_value = "10000", value_name = "N", value_parser = count)]
     keys: u64,
+    /// Bytes of a key
     #[arg(long, default_value_t = 16, value_name = "BYTES")]
     key_size: usize,
     /// Reads to writes
@@ -74,10 +77,10 @@ pub struct Args {
     #[arg(long, default_value = "500ms", value_name = "TIME", value_parser = duration)]
     curve_slice: Duration,
     /// Write all figures here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     json: Option<PathBuf>,
     /// Write a page with charts here
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = output_file)]
     html: Option<PathBuf>,
 }
 
@@ -152,8 +155,7 @@ fn prepare(args: &Args) -> Result<(Method, Subject), Error> {
 
 fn write(args: &Args, subject: &Subject, cells: &[Cell], curve: Option<&Curve>) -> Result<(), String> {
     if let Some(path) = &args.json {
-        let text = report::json(&subject.name, cells, curve)?;
-        std::fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+        write_json(path, &report::json(&subject.name, cells, curve))?;
     }
     match &args.html {
         Some(path) => report::page(&subject.name, cells, curve).write(path),

@@ -19,9 +19,8 @@ struct Report<'a> {
     curve: Option<&'a Curve>,
 }
 
-pub fn json(server: &str, grid: &[Cell], curve: Option<&Curve>) -> Result<String, String> {
-    let report = Report { command: command_line(), environment: Environment::here(), server, grid, curve };
-    serde_json::to_string_pretty(&report).map_err(|error| error.to_string())
+pub fn json<'a>(server: &'a str, grid: &'a [Cell], curve: Option<&'a Curve>) -> impl Serialize + 'a {
+    Report { command: command_line(), environment: Environment::here(), server, grid, curve }
 }
 
 pub fn text(server: &str, cells: &[Cell], curve: Option<&Curve>) -> String {
