@@ -66,7 +66,8 @@ impl Mapping {
         check(unsafe { libc::mprotect(start.as_ptr().cast(), len, libc::PROT_READ | libc::PROT_WRITE) })
     }
 
-    /// Advice that keeps the contents (huge pages on or off, populate). Refusal is harmless: memory then comes at first touch.
+    /// Advice that keeps the contents (huge pages on, off or now, populate). Refusal is harmless: memory then comes at first touch, or
+    /// stays in small pages.
     pub fn advise(&self, at: usize, len: usize, advice: libc::c_int) {
         let start = self.pointer(at, len);
         // SAFETY: inside our own mapping, and none of the advices passed here changes contents.
