@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// Memory of one large value, counted in the budget while it lives.
 pub(super) struct LargeMemory {
-    memory: OwnMemory,
+    /// Until it is dropped.
+    memory: Option<OwnMemory>,
     budget: Arc<Budget>,
 }
 
@@ -28,7 +29,7 @@ impl LargeMemory {
         match OwnMemory::new(len) {
             Ok(memory) => {
                 debug_assert_eq!(memory.resident(), resident, "what is taken here is what `drop` gives back");
-                Ok(LargeMemory { memory, budget: budget.clone() })
+                Ok(LargeMemory { memory: Some(memory), budget: budget.clone() })
             }
             Err(_) => {
                 budget.large.fetch_sub(resident, Relaxed);
@@ -38,15 +39,29 @@ impl LargeMemory {
     }
 
     pub fn copy_of(bytes: &[u8], budget: &Arc<Budget>) -> Result<Bytes, WriteError> {
-        let mut memory = LargeMemory::new(bytes.len().max(1), budget)?;
-        memory.memory.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        let mut memory = match budget.take_spare(bytes.len()) {
+            Some(spare) => LargeMemory { memory: Some(spare), budget: budget.clone() },
+            None => LargeMemory::new(bytes.len(), budget)?,
+        };
+        memory.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
         Ok(Bytes::from_owner(View { memory: Arc::new(memory), len: bytes.len() }))
+    }
+
+    /// Whole pages: more than was asked for, and beyond what its user has written there may be what an earlier one left.
+    fn bytes(&self) -> &[u8] {
+        self.memory.as_ref().expect("only `drop` takes it").bytes()
+    }
+
+    fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory.as_mut().expect("only `drop` takes it").bytes_mut()
     }
 }
 
 impl Drop for LargeMemory {
     fn drop(&mut self) {
-        self.budget.large.fetch_sub(self.memory.resident(), Relaxed);
+        if let Some(memory) = self.memory.take() {
+            self.budget.retire(memory);
+        }
     }
 }
 
@@ -58,7 +73,7 @@ struct View {
 
 impl AsRef<[u8]> for View {
     fn as_ref(&self) -> &[u8] {
-        &self.memory.memory.bytes()[..self.len]
+        &self.memory.bytes()[..self.len]
     }
 }
 
@@ -73,7 +88,7 @@ impl LargeValue {
     fn bytes(&self) -> &[u8] {
         match self {
             LargeValue::Given(bytes) => bytes,
-            LargeValue::Editable { memory, len } => &memory.memory.bytes()[..*len],
+            LargeValue::Editable { memory, len } => &memory.bytes()[..*len],
         }
     }
 
@@ -131,7 +146,7 @@ impl LargeTable {
     /// The value resized in place, if it is editable, unpinned and its memory fits the new length.
     fn resize(&mut self, slot: usize, new_len: usize) -> Option<&mut [u8]> {
         let LargeValue::Editable { memory, len } = &mut self.values[slot] else { return None };
-        let bytes = Arc::get_mut(memory)?.memory.bytes_mut();
+        let bytes = Arc::get_mut(memory)?.bytes_mut();
         if new_len > bytes.len() || new_len < bytes.len() / 2 {
             return None;
         }
@@ -182,7 +197,7 @@ impl Partition {
             let spare = if new_len > old_len { new_len / 8 } else { 0 };
             let mut memory = self.large_memory(new_len + spare)?;
             let kept = old_len.min(new_len);
-            let bytes = &mut memory.memory.bytes_mut()[..new_len];
+            let bytes = &mut memory.bytes_mut()[..new_len];
             bytes[..kept].copy_from_slice(&self.large.value(slot)[..kept]);
             edit(bytes);
             let old = self.large.replace(slot, memory, new_len);
@@ -207,7 +222,7 @@ impl Partition {
     ) -> Result<(), WriteError> {
         let mut memory = self.large_memory(new_len)?;
         let (offset, header, found) = self.write(key, found, draft, now_ms)?;
-        let bytes = memory.memory.bytes_mut();
+        let bytes = &mut memory.bytes_mut()[..new_len];
         if let Some(old) = found {
             let value = old.header.value(&self.arena, old.offset);
             bytes[..value.len()].copy_from_slice(value);

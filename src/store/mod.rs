@@ -25,6 +25,7 @@ mod log;
 mod maintenance;
 mod partition;
 mod scan;
+mod spares;
 mod writing;
 
 pub use arena::return_large_frees;
@@ -272,7 +273,7 @@ impl Store {
         }
         loop {
             match large::LargeMemory::copy_of(bytes, &self.budget) {
-                Err(WriteError::NeedsRoom) => self.make_room(bytes.len())?,
+                Err(WriteError::NeedsRoom) => self.make_room_or_spare(bytes.len(), bytes.len())?,
                 result => return result,
             }
         }
@@ -281,6 +282,11 @@ impl Store {
     /// Evicts from whichever partitions hold most until `bytes` fit into the budget, locking one at a time. Call without
     /// holding any partition.
     pub fn make_room(&self, bytes: usize) -> Result<(), WriteError> {
+        self.make_room_or_spare(bytes, usize::MAX)
+    }
+
+    /// As `make_room`, but content with a spare for `len` bytes: what is evicted on the way may be just that.
+    fn make_room_or_spare(&self, bytes: usize, len: usize) -> Result<(), WriteError> {
         // The index may be about to grow, and writers take whole segments: ask for a little more than was asked for.
         let segment = self.memory[0].0.segment_size();
         let wanted = bytes.next_multiple_of(4096).max(segment) + (64 << 10);
@@ -288,8 +294,8 @@ impl Store {
             return Err(WriteError::OutOfMemory);
         }
         let mut exhausted = 0;
-        while self.budget.room() < wanted {
-            if self.memory.iter().any(|(arena, _)| arena.return_ready()) {
+        while self.budget.room() < wanted && !self.budget.has_spare(len) {
+            if self.budget.release_spare() || self.memory.iter().any(|(arena, _)| arena.return_ready()) {
                 continue;
             }
             // The fullest first; one that has nothing to give hands over to the next.
@@ -316,7 +322,7 @@ impl Store {
     /// need one, at most 2 MiB. For the control thread, every few milliseconds, again at once while it returns true.
     pub fn prefault_step(&self) -> bool {
         if self.budget.excess() > 0 {
-            return self.memory.iter().any(|(arena, _)| arena.return_ready());
+            return self.budget.release_spare() || self.memory.iter().any(|(arena, _)| arena.return_ready());
         }
         let mut done = false;
         for (arena, tables) in &self.memory {

@@ -130,14 +130,15 @@ impl OwnMemory {
         self.0.raw_len
     }
 
+    /// All of it, whole pages.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: readable, owned by self; `&self` excludes `bytes_mut`.
-        unsafe { std::slice::from_raw_parts(self.0.base.as_ptr(), self.0.len) }
+        unsafe { std::slice::from_raw_parts(self.0.raw.as_ptr(), self.0.raw_len) }
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: writable, owned by self; `&mut self` excludes every other view.
-        unsafe { std::slice::from_raw_parts_mut(self.0.base.as_ptr(), self.0.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.0.raw.as_ptr(), self.0.raw_len) }
     }
 }
 
