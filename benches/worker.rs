@@ -72,7 +72,11 @@ fn work(label: &str, keys: u64, pipeline: usize, request: fn(u64) -> String) -> 
         let mut worker = Worker::new(driver, Still, 0, shared);
         Box::new(move || worker.turn(None).expect("a driver that cannot fail"))
     };
-    Work { name: label.into(), operations: pipeline as u64 * u64::from(CONNECTIONS), prepare: Box::new(prepare) }
+    Work {
+        name: label.into(),
+        operations: pipeline as u64 * u64::from(CONNECTIONS),
+        prepare: Box::new(prepare),
+    }
 }
 
 type Parse = for<'a> fn(&'a [u8], &ParseLimits, &'a bumpalo::Bump, &mut Vec<&'a [u8]>) -> Parsed;

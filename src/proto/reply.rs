@@ -12,9 +12,16 @@ static HEADERS: [[u8; 8]; 256] = {
     let mut headers = [[0; 8]; 256];
     let mut len = 0;
     while len < headers.len() {
-        let digits = if len < 10 { 1 } else if len < 100 { 2 } else { 3 };
+        let digits = if len < 10 {
+            1
+        } else if len < 100 {
+            2
+        } else {
+            3
+        };
         let header = &mut headers[len];
-        (header[0], header[1 + digits], header[2 + digits], header[7]) = (b'$', b'\r', b'\n', digits as u8 + 3);
+        (header[0], header[1 + digits], header[2 + digits], header[7]) =
+            (b'$', b'\r', b'\n', digits as u8 + 3);
         let (mut left, mut digit) = (len, digits);
         while digit > 0 {
             header[digit] = b'0' + (left % 10) as u8;

@@ -17,6 +17,7 @@
 
 mod arena;
 pub mod budget;
+mod buffer;
 mod eviction;
 mod index;
 mod item;
@@ -30,6 +31,7 @@ mod writing;
 
 pub use arena::return_large_frees;
 pub use budget::Budget;
+pub use buffer::Buffer;
 pub use partition::{Entry, Partition, PartitionStats};
 
 use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
@@ -266,6 +268,18 @@ impl Store {
         self.limits.max_key_len
     }
 
+    /// A large value in memory of its own: that of the buffer it arrived in, if it is most of it; else a copy, for which room is made
+    /// first. Call without holding any partition.
+    pub fn large_value_in(&self, bytes: &[u8], buffer: Option<&Buffer>) -> Result<Bytes, WriteError> {
+        if bytes.len() > self.config.max_value_size {
+            return Err(WriteError::TooLarge);
+        }
+        match buffer.and_then(|buffer| buffer.take_value(bytes)) {
+            Some(value) => Ok(value),
+            None => self.large_value(bytes),
+        }
+    }
+
     /// Copies a large value into memory of its own, making room for it first. Call without holding any partition.
     pub fn large_value(&self, bytes: &[u8]) -> Result<Bytes, WriteError> {
         if bytes.len() > self.config.max_value_size {
@@ -335,9 +349,9 @@ impl Store {
     /// Makes a huge page of small ones that have filled up, one at most. Whoever touches memory meanwhile waits for up to 0.6 ms, so this
     /// is for the control thread, a few times a second.
     pub fn collapse_step(&self) -> bool {
-        self.memory.iter().any(|(arena, tables)| {
-            arena.collapse_step() || tables.iter().any(|table| table.collapse_step())
-        })
+        self.memory
+            .iter()
+            .any(|(arena, tables)| arena.collapse_step() || tables.iter().any(|table| table.collapse_step()))
     }
 
     /// Touches the memory of the segments to come; an eighth is left for indexes and large values.

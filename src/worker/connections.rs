@@ -40,6 +40,8 @@ pub struct Conn {
     pub waits: bool,
     /// Bytes last reported to the memory budget.
     pub charged: usize,
+    /// Bytes of the inbox that the budget knows from the store, when last looked at.
+    pub large: usize,
 }
 
 impl Conn {
@@ -62,10 +64,11 @@ impl Conn {
             closing: false,
             waits: false,
             charged: 0,
+            large: 0,
         }
     }
 
-    /// What this connection holds of the process's memory. Pinned values are the store's.
+    /// What this connection holds of the process's memory. Pinned values are the store's, and the memory of a large request counts itself.
     pub fn memory(&self) -> usize {
         CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory()
     }
