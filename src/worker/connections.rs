@@ -24,6 +24,8 @@ pub struct Conn {
     pub json_resume: json::Resume,
     /// Total length at which the inbox is worth parsing again.
     pub need: usize,
+    /// Total length of the last request that did not come at once: likely that of the next.
+    pub usual: usize,
     /// Unix milliseconds when bytes last came from the peer, or were taken by it after they had to wait.
     pub last_active_ms: u64,
     /// Index into this turn's sources plus one; 0: none.
@@ -56,6 +58,7 @@ impl Conn {
             resp_resume: resp::Resume::default(),
             json_resume: json::Resume::default(),
             need: 0,
+            usual: 0,
             last_active_ms: now_ms,
             source: 0,
             answered_in_turn: 0,

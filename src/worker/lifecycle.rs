@@ -55,11 +55,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let mut joined = Ok(());
             if let SourceBytes::Fresh(first) = source.bytes {
                 let mut inbox = std::mem::take(&mut conn.inbox);
-                joined = inbox.push(self.driver.received(first), 0, store);
+                joined = inbox.push(self.driver.received(first), conn.usual, store);
                 source.bytes = SourceBytes::Inbox(inbox);
             }
             if let SourceBytes::Inbox(inbox) = &mut source.bytes {
-                joined = joined.and_then(|()| inbox.push(self.driver.received(data), conn.need, store));
+                joined = joined.and_then(|()| inbox.push(self.driver.received(data), conn.need.max(conn.usual), store));
             }
             if joined.is_err() {
                 self.no_memory(id);
@@ -131,7 +131,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// A request is on its way that takes `need` bytes in all.
     pub(super) fn await_rest(&mut self, id: ConnId, need: usize) {
         let Some(conn) = self.conns.get(id) else { return };
-        conn.need = need;
+        (conn.need, conn.usual) = (need, need);
         if conn.ended {
             // The rest will never come.
             self.closing_next.push(id);

@@ -237,6 +237,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 }
             }
             SourceBytes::Inbox(inbox) => {
+                if progress.at > 0 && inbox.large().is_some_and(|buffer| !buffer.is_pinned()) {
+                    // It was not one large request.
+                    conn.usual = 0;
+                }
                 conn.inbox = std::mem::take(inbox);
                 conn.inbox.consume(progress.at);
             }
