@@ -104,11 +104,6 @@ impl Buffer {
         Some(Bytes::from_owner(View { memory: memory.clone(), start, len: value.len() }))
     }
 
-    /// Whether a value of it is stored.
-    pub fn is_pinned(&self) -> bool {
-        self.memory.as_ref().is_some_and(|memory| Arc::strong_count(memory) > 1)
-    }
-
     /// Takes the memory back if no value of it was stored. False if one was.
     pub fn reclaim(&mut self) -> bool {
         match self.memory.as_mut().map(Arc::get_mut) {

@@ -53,18 +53,23 @@ impl Kept {
 }
 
 impl Budget {
-    /// Keeps freed memory, which is counted in `large`, or gives it back to the kernel.
+    /// Keeps freed memory, which is counted in `large`, or gives it back to the kernel. Older spares make room for it: their size may be
+    /// one that nobody uses any more.
     pub(super) fn retire(&self, memory: OwnMemory) {
         let bytes = memory.resident();
         let most = (self.limit() / limits::SPARE_SHARE).min(limits::SPARE_BYTES);
-        if bytes <= most && self.excess() == 0 {
-            let mut kept = self.spares.kept.lock();
-            if self.spares.bytes.load(Relaxed) + bytes <= most {
-                self.spares.bytes.fetch_add(bytes, Relaxed);
-                kept.memory.push(memory);
-                return;
-            }
+        if bytes > most || self.excess() > 0 {
+            return self.unmap(memory);
         }
+        while self.spares.bytes.load(Relaxed) + bytes > most && self.release_spare() {}
+        let mut kept = self.spares.kept.lock();
+        if self.spares.bytes.load(Relaxed) + bytes <= most {
+            self.spares.bytes.fetch_add(bytes, Relaxed);
+            kept.memory.push(memory);
+            return;
+        }
+        // Another thread was faster.
+        drop(kept);
         self.unmap(memory);
     }
 

@@ -24,7 +24,7 @@ pub struct Conn {
     pub json_resume: json::Resume,
     /// Total length at which the inbox is worth parsing again.
     pub need: usize,
-    /// Total length of the last request that did not come at once: likely that of the next.
+    /// Average length of the last requests that did not come at once, or how long the one is that is on its way: likely that of the next.
     pub usual: usize,
     /// Unix milliseconds when bytes last came from the peer, or were taken by it after they had to wait.
     pub last_active_ms: u64,

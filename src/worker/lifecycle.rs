@@ -59,7 +59,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 source.bytes = SourceBytes::Inbox(inbox);
             }
             if let SourceBytes::Inbox(inbox) = &mut source.bytes {
-                joined = joined.and_then(|()| inbox.push(self.driver.received(data), conn.need.max(conn.usual), store));
+                joined = joined
+                    .and_then(|()| inbox.push(self.driver.received(data), conn.need.max(conn.usual), store));
             }
             if joined.is_err() {
                 self.no_memory(id);
@@ -131,7 +132,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     /// A request is on its way that takes `need` bytes in all.
     pub(super) fn await_rest(&mut self, id: ConnId, need: usize) {
         let Some(conn) = self.conns.get(id) else { return };
-        (conn.need, conn.usual) = (need, need);
+        conn.need = need;
+        if need > 0 {
+            conn.usual = need;
+        }
         if conn.ended {
             // The rest will never come.
             self.closing_next.push(id);

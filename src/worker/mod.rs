@@ -237,10 +237,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 }
             }
             SourceBytes::Inbox(inbox) => {
-                if progress.at > 0 && inbox.large().is_some_and(|buffer| !buffer.is_pinned()) {
-                    // It was not one large request.
-                    conn.usual = 0;
-                }
+                conn.usual = progress.at.checked_div(progress.requests as usize).unwrap_or(conn.usual);
                 conn.inbox = std::mem::take(inbox);
                 conn.inbox.consume(progress.at);
             }
