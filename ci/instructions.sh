@@ -10,7 +10,7 @@ trap 'rm -r "$dir"' EXIT
 
 # program BENCH: its path, built if need be.
 program() {
-    cargo bench --no-run --bench "$1" --message-format=json 2>/dev/null |
+    cargo bench --no-run --bench "$1" --message-format=json --quiet |
         sed -n 's/.*"executable":"\([^"]*\/'"$1"'-[^"]*\)".*/\1/p'
 }
 

@@ -124,7 +124,7 @@ class CacheUser(User):
         return f"{key}={self.filling}"[: len(self.filling)]
 
     def first_wrong(self, requests: list[Request], answers: list[Any]) -> Exception | None:
-        for (key, written), answer in zip(requests, answers):
+        for (key, written), answer in zip(requests, answers, strict=True):
             if isinstance(answer, Exception):
                 return answer
             if written is None and answer is not None and answer != self.value_of(key):

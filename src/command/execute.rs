@@ -1,11 +1,11 @@
 //! Runs the requests of one partition, under its lock.
 //!
-//! Three passes, so that the cache misses of a batch overlap instead of following each other:
+//! The cache misses of a batch overlap instead of following each other:
 //!
 //! ```text
-//! for each: fetch its index bucket      (one cache line, from memory)
-//! for each: fetch the item it points to (the bucket has arrived by now)
-//! for each, in order: run it            (everything is near)
+//! as each is planned: fetch its index bucket      (one cache line, from memory; before any lock)
+//! for each:           fetch the item it points to (the bucket has arrived by now)
+//! for each, in order: run it                      (everything is near)
 //! ```
 
 mod bitfield;
@@ -21,8 +21,8 @@ use crate::proto::reply::PIN_THRESHOLD;
 use crate::proto::{Outcome, Scratch, Span};
 use crate::store::{Entry, Expiry, Key, Partition, WriteError};
 
-/// Executes the requests `order[..]` of one partition, in that order, under its lock: prefetches their buckets, then their items,
-/// then runs them, leaving an [`Outcome`] in each. Returns how many are done: fewer than given when one met
+/// Executes the requests `order[..]` of one partition, in that order, under its lock: prefetches their items, then runs them,
+/// leaving an [`Outcome`] in each. Returns how many are done: fewer than given when one met
 /// [`crate::store::WriteError::NeedsRoom`]; the caller then unlocks, makes room and goes on from there, with `last_try` set when it
 /// will not try again (the request then fails with the OOM error).
 pub fn execute(
@@ -190,8 +190,13 @@ fn value_of(entry: &Entry<'_>, scratch: &mut Scratch) -> Outcome {
     if entry.value.len() < PIN_THRESHOLD {
         return Outcome::Value(copied(entry.value, scratch));
     }
+    Outcome::Pinned(left(entry, scratch))
+}
+
+/// Leaves an entry's value where it is, and has it fetched: the kernel copies it only when the whole batch has run.
+fn left(entry: &Entry<'_>, scratch: &mut Scratch) -> u32 {
     entry.prefetch_value();
-    Outcome::Pinned(pinned(entry.pin(), scratch))
+    pinned(entry.pin(), scratch)
 }
 
 /// The index of a value that stays where it is.

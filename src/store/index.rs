@@ -14,7 +14,7 @@
 //! undoes the last division. One insertion divides one bucket at most, so no operation ever pays for the whole table.
 //! A partition's hashes share their top bits, which is why neither the tag nor the bucket uses those.
 
-use super::arena::{Bucket, Offset, Table, TableShared, equal_bytes};
+use super::arena::{Bucket, Offset, Table, TableShared, bucket_of, equal_bytes};
 use std::sync::Arc;
 
 const SLOTS: usize = 12;
@@ -132,7 +132,9 @@ impl Index {
     fn address(&self, hash: u64) -> usize {
         let mask = (1u64 << self.level) - 1;
         let bucket = (hash & mask) as usize;
-        if bucket < self.split { (hash & (mask << 1 | 1)) as usize } else { bucket }
+        let bucket = if bucket < self.split { (hash & (mask << 1 | 1)) as usize } else { bucket };
+        debug_assert_eq!(bucket, bucket_of(hash, self.buckets()), "else the wrong one is fetched ahead");
+        bucket
     }
 
     #[inline]

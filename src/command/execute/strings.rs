@@ -13,7 +13,7 @@ pub fn get(place: &mut Place<'_, '_>, scratch: &mut Scratch, outcome: &mut Outco
             if entry.value.len() < PIN_THRESHOLD {
                 *outcome = Outcome::Value(copied(entry.value, scratch));
             } else {
-                *outcome = Outcome::Pinned(pinned(entry.pin(), scratch));
+                *outcome = Outcome::Pinned(left(&entry, scratch));
             }
         }
         None => {
@@ -125,7 +125,7 @@ pub fn get_in_array(place: &mut Place<'_, '_>, scratch: &mut Scratch, resp3: boo
             scratch.bytes.extend_from_slice(entry.value);
             scratch.bytes.extend_from_slice(b"\r\n");
         }
-        Some(entry) => return Outcome::PinnedInArray(pinned(entry.pin(), scratch)),
+        Some(entry) => return Outcome::PinnedInArray(left(&entry, scratch)),
         None if resp3 => scratch.bytes.extend_from_slice(b"*1\r\n_\r\n"),
         None => scratch.bytes.extend_from_slice(b"*1\r\n$-1\r\n"),
     }
