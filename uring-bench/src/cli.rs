@@ -10,7 +10,7 @@ pub type Outcome = Result<ExitCode, Box<dyn Error>>;
 const EXAMPLES: &str = "\
 To begin with:
   uring-bench run --preload --duration 5s --server-pid $(pidof kv-server) --html run.html
-  uring-bench run --preload --rate 50k --duration 30s      latency at a fixed rate, from when each request is due
+  uring-bench run --preload --rate 50k --duration 30s
   uring-bench compare --contenders ours,valkey --with-limit --load a,b,c --html compare.html
   uring-bench sweep --html sweep.html
   uring-bench replay gen:zipf --html replay.html

@@ -167,11 +167,11 @@ fn skip(sizes: &[usize], footprint: u64, copies: u32) -> Option<Skipped> {
     let largest = *sizes.last()?;
     let wanted = (f64::from(copies) * MIN_MEMORY as f64 / largest.max(1) as f64).ceil();
     let help = match wanted <= f64::from(MOST_COPIES) {
-        true => format!("with --copies {wanted} the largest of them would reach it"),
+        true => format!("with --copies {wanted} that one would reach it"),
         false => "name larger --sizes, or play a larger trace".to_owned(),
     };
     let reason = format!(
-        "{} sizes of up to {} ({:.1} % of the trace) are below the least --max-memory, {}; {help}",
+        "{} of the sizes, the largest of them {} ({:.1} % of the trace): below the least --max-memory, {}; {help}",
         sizes.len(),
         format_bytes(largest),
         largest as f64 / footprint as f64 * 100.0,
