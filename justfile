@@ -14,9 +14,15 @@ differential sequences="20000":
     KV_VALKEY_SERVER="$PWD/.ci/cache/valkey-server" KV_REQUIRE_VALKEY=1 KV_DIFF_SEQUENCES={{sequences}} \
         cargo test --test differential -- --nocapture
 
-# Compares with Valkey in the same minutes; wants an otherwise idle machine.
-bench:
-    ci/bench_peers.sh
+# Compares with the other servers that are installed, in alternating slices; wants an otherwise idle machine.
+bench *args="--with-limit --html target/compare.html":
+    ci/setup.sh
+    cargo build --release --workspace
+    KV_VALKEY_SERVER="$PWD/.ci/cache/valkey-server" target/release/uring-bench compare {{args}}
+
+# Instructions of one operation, the same at every run.
+instructions:
+    ci/instructions.sh
 
 fuzz seconds="60":
     ci/fuzz.sh {{seconds}}

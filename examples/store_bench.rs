@@ -1,6 +1,6 @@
-//! Measures the store by itself, in one thread: what an item costs in memory and in time.
+//! Measures the store by itself, in one thread: memory per item, and the worst single operations (speed: benches/store.rs).
 //!
-//!     cargo run --profile fast --example store_bench -- [speed|memory|growth|churn|expiry|all] [millions of items]
+//!     cargo run --profile fast --example store_bench -- [memory|growth|churn|expiry|all]
 //!
 //! Keys are 16 bytes. A control thread prepares memory ahead, as the server's does. Figures on a shared machine drift by a
 //! third from minute to minute: compare runs of the same minute.
@@ -14,13 +14,9 @@ const MIB: usize = 1 << 20;
 
 fn main() {
     let what = std::env::args().nth(1).unwrap_or_else(|| "all".into());
-    let millions: u64 = std::env::args().nth(2).and_then(|n| n.parse().ok()).unwrap_or(10);
     let chosen = |name: &str| what == name || what == "all";
     if chosen("memory") {
         memory();
-    }
-    if chosen("speed") {
-        speed(millions * 1_000_000);
     }
     if chosen("growth") {
         growth();
@@ -124,74 +120,6 @@ fn memory() {
             println!("  {len:4} B values, TTL {ttl:5}: {:5.1} {:5.1}", each(used), each(resident));
         }
     }
-}
-
-fn speed(items: u64) {
-    let bench = Bench::new(4096 * MIB, 1, Eviction::Lru);
-    let started = Instant::now();
-    (0..items).for_each(|n| bench.set(n, &[7; 64], Expiry::None, 0));
-    println!(
-        "speed: {items} items of 64 B; filling {:.1} M/s",
-        items as f64 / started.elapsed().as_secs_f64() / 1e6
-    );
-    let store = &bench.store;
-    // Ready beforehand, as keys are in a receive buffer: a key assembled just before it is hashed makes the processor wait until
-    // those stores have retired, behind all earlier cache misses, which then no longer overlap.
-    let mut state = 0;
-    let names: Vec<[u8; 16]> = (0..1 << 21).map(|_| name(random(&mut state) % items)).collect();
-    let rounds = names.len() as u64;
-    for _ in 0..3 {
-        let mut sum = 0u64;
-        let mut holds = names.chunks_exact(32).cycle();
-        let mut next = || holds.next().expect("endless");
-        let single = time(rounds / 32, || {
-            let mut partition = store.lock(0);
-            for name in next() {
-                let entry = partition.get(&store.key(0, name), 0);
-                sum += u64::from(entry.expect("present").value[0]);
-            }
-        }) * 32.0;
-        let mut batches = names.chunks_exact(16).cycle();
-        let mut next = || {
-            let names = batches.next().expect("endless");
-            let keys: [_; 16] = std::array::from_fn(|n| store.key(0, &names[n]));
-            let partition = store.lock(0);
-            keys.iter().for_each(|key| partition.prefetch_bucket(key.hash));
-            keys.iter().for_each(|key| partition.prefetch_item(key.hash));
-            (keys, partition)
-        };
-        let batched = time(rounds / 16, || {
-            let (keys, mut partition) = next();
-            for key in &keys {
-                sum += u64::from(partition.get(key, 0).expect("present").value[0]);
-            }
-        }) * 16.0;
-        let sets = time(rounds / 16, || {
-            let (keys, mut partition) = next();
-            for key in &keys {
-                partition.set(key, Value::Inline(&[8; 64]), Expiry::None, 0).expect("room");
-            }
-        }) * 16.0;
-        let mut state = 7;
-        let longer = time(rounds / 16, || {
-            let (keys, mut partition) = next();
-            for key in &keys {
-                let len = 60 + (random(&mut state) % 20) as usize;
-                partition.set(key, Value::Inline(&[9; 80][..len]), Expiry::None, 0).expect("room");
-            }
-        }) * 16.0;
-        assert_ne!(sum, 0);
-        println!(
-            "  get {single:.1}  get by 16 {batched:.1}  set by 16 {sets:.1}  set of another size by 16 {longer:.1} M/s"
-        );
-    }
-}
-
-/// Millions of calls per second.
-fn time(rounds: u64, mut call: impl FnMut()) -> f64 {
-    let started = Instant::now();
-    (0..rounds).for_each(|_| call());
-    rounds as f64 / started.elapsed().as_secs_f64() / 1e6
 }
 
 /// Times of single operations, in classes an eighth of a power of two wide, so that measuring takes no memory of note.

@@ -77,7 +77,7 @@ fn expiry_is_kept_replaced_and_dropped() {
     set(&store, b"k", b"1", Expiry::At(1000), 10).unwrap();
     set(&store, b"k", b"2", Expiry::Keep, 20).unwrap();
     let key = store.key(0, b"k");
-    assert_eq!(store.lock(0).peek(&key, 30).unwrap().expire_at_ms, Some(1000));
+    assert_eq!(store.lock(0).peek(&key, 30).unwrap().expire_at_ms(), Some(1000));
     assert_eq!(store.lock(0).stats().items_with_expiry[0], 1);
     assert_eq!(get(&store, b"k", 999), Some(b"2".to_vec()));
     assert_eq!(get(&store, b"k", 1000), None);
@@ -86,10 +86,10 @@ fn expiry_is_kept_replaced_and_dropped() {
 
     set(&store, b"k", b"3", Expiry::At(2000), 1000).unwrap();
     set(&store, b"k", b"4", Expiry::None, 1000).unwrap();
-    assert_eq!(store.lock(0).peek(&key, 1 << 40).unwrap().expire_at_ms, None);
+    assert_eq!(store.lock(0).peek(&key, 1 << 40).unwrap().expire_at_ms(), None);
     assert_eq!(store.lock(0).set_expiry(&key, Some(5000), 2000), Ok(true));
     assert_eq!(store.lock(0).set_expiry(&key, Some(90_000_000), 2000), Ok(true));
-    assert_eq!(store.lock(0).peek(&key, 80_000_000).unwrap().expire_at_ms, Some(90_000_000));
+    assert_eq!(store.lock(0).peek(&key, 80_000_000).unwrap().expire_at_ms(), Some(90_000_000));
     assert_eq!(store.lock(0).set_expiry(&key, None, 2000), Ok(true));
     assert_eq!(get(&store, b"k", 1 << 47), Some(b"4".to_vec()));
     assert_eq!(store.lock(0).set_expiry(&key, Some(1), 2000), Ok(true));
@@ -122,7 +122,7 @@ fn modify_extends_cuts_and_creates() {
     }
     store.lock(0).set_expiry(&key, Some(500), 0).unwrap();
     store.lock(0).modify(&key, 4, 0, &mut |_| ()).unwrap();
-    assert_eq!(store.lock(0).peek(&key, 0).unwrap().expire_at_ms, Some(500));
+    assert_eq!(store.lock(0).peek(&key, 0).unwrap().expire_at_ms(), Some(500));
     let refused = store.lock(0).modify(&key, 17 * MIB, 0, &mut |_| panic!("must not be called"));
     assert_eq!(refused, Err(WriteError::TooLarge));
 }

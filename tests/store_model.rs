@@ -198,7 +198,7 @@ impl Run {
         let expiry = self.model.expiry(expiry);
         let name = self.store.key(db, &bytes);
         // A Keep refers to what the store still has, which under pressure may be nothing.
-        let old = self.store.lock(0).peek(&name, now).and_then(|entry| entry.expire_at_ms);
+        let old = self.store.lock(0).peek(&name, now).and_then(|entry| entry.expire_at_ms());
         let result = if len > self.store.large_threshold() {
             self.store.large_value(&value).and_then(|large| {
                 self.retrying(len, |p| p.set(&name, Value::Large(large.clone()), expiry, now))
@@ -222,11 +222,10 @@ impl Run {
             Ok(()) => {
                 self.model.items.insert((db, key), item.clone());
                 let bytes = key_bytes(key);
-                let entry = self
-                    .store
-                    .lock(0)
-                    .peek(&self.store.key(db, &bytes), self.model.now_ms)
-                    .map(|entry| Item { value: entry.value.to_vec(), expire_at_ms: entry.expire_at_ms });
+                let entry =
+                    self.store.lock(0).peek(&self.store.key(db, &bytes), self.model.now_ms).map(|entry| {
+                        Item { value: entry.value.to_vec(), expire_at_ms: entry.expire_at_ms() }
+                    });
                 // An item that kept its expiry while it was evicted to make room for itself may have lost it.
                 assert_eq!(entry.as_ref().map(|e| &e.value), Some(&item.value), "just written");
                 if let Some(entry) = entry {
@@ -241,7 +240,7 @@ impl Run {
     fn modify(&mut self, db: u8, key: u16, len: usize) {
         let (bytes, now) = (key_bytes(key), self.model.now_ms);
         let name = self.store.key(db, &bytes);
-        let found = self.store.lock(0).peek(&name, now).map(|e| (e.value.to_vec(), e.expire_at_ms));
+        let found = self.store.lock(0).peek(&name, now).map(|e| (e.value.to_vec(), e.expire_at_ms()));
         let (mut value, expire_at_ms) = found.unwrap_or_default();
         value.resize(len, 0);
         let mark = self.value(len.min(3));
@@ -288,7 +287,7 @@ impl Run {
         let name = self.store.key(db, &bytes);
         let mut partition = self.store.lock(0);
         let entry = partition.get(&name, self.model.now_ms);
-        let entry = entry.map(|e| Item { value: e.value.to_vec(), expire_at_ms: e.expire_at_ms });
+        let entry = entry.map(|e| Item { value: e.value.to_vec(), expire_at_ms: e.expire_at_ms() });
         let expected = self.model.items.get(&(db, key));
         if self.exact || entry.is_some() {
             assert!(entry.as_ref() == expected, "{db} {key}: {entry:?} instead of {expected:?}");
@@ -334,7 +333,7 @@ impl Run {
                 let name = key_bytes(key);
                 if let Some(entry) = self.store.lock(0).peek(&self.store.key(db, &name), self.model.now_ms) {
                     items[db as usize] += 1;
-                    with_expiry[db as usize] += u64::from(entry.expire_at_ms.is_some());
+                    with_expiry[db as usize] += u64::from(entry.expire_at_ms().is_some());
                     bytes += (name.len() + entry.value.len()) as u64;
                 }
             }

@@ -1,11 +1,11 @@
 //! Runs the requests of one partition, under its lock.
 //!
-//! Three passes, so that the cache misses of a batch overlap instead of following each other:
+//! The cache misses of a batch overlap instead of following each other:
 //!
 //! ```text
-//! for each: fetch its index bucket      (one cache line, from memory)
-//! for each: fetch the item it points to (the bucket has arrived by now)
-//! for each, in order: run it            (everything is near)
+//! as each is planned: fetch its index bucket      (one cache line, from memory; before any lock)
+//! for each:           fetch the item it points to (the bucket has arrived by now)
+//! for each, in order: run it                      (everything is near)
 //! ```
 
 mod bitfield;
@@ -21,8 +21,8 @@ use crate::proto::reply::PIN_THRESHOLD;
 use crate::proto::{Outcome, Scratch, Span};
 use crate::store::{Entry, Expiry, Key, Partition, WriteError};
 
-/// Executes the requests `order[..]` of one partition, in that order, under its lock: prefetches their buckets, then their items,
-/// then runs them, leaving an [`Outcome`] in each. Returns how many are done: fewer than given when one met
+/// Executes the requests `order[..]` of one partition, in that order, under its lock: prefetches their items, then runs them,
+/// leaving an [`Outcome`] in each. Returns how many are done: fewer than given when one met
 /// [`crate::store::WriteError::NeedsRoom`]; the caller then unlocks, makes room and goes on from there, with `last_try` set when it
 /// will not try again (the request then fails with the OOM error).
 pub fn execute(
@@ -46,25 +46,43 @@ pub fn execute(
             now_ms,
             no_touch: request.no_touch,
         };
-        if let Op::Get = request.op {
-            request.outcome = strings::get(&mut place, scratch);
-            continue;
-        }
-        let before = (scratch.bytes.len(), scratch.pins.len(), place.stats.hits, place.stats.misses);
-        request.outcome = match run(&request.op, &mut place, scratch, request.resp3) {
-            Ok(outcome) => outcome,
-            Err(WriteError::NeedsRoom) if !last_try => {
-                // It will run again from its beginning: leave no trace.
-                scratch.bytes.truncate(before.0);
-                scratch.pins.truncate(before.1);
-                (stats.hits, stats.misses) = (before.2, before.3);
-                return done;
+        let result = match &request.op {
+            Op::Get => {
+                strings::get(&mut place, scratch, &mut request.outcome);
+                continue;
             }
-            Err(error) => Outcome::Error(refused(error).into()),
+            Op::Set { value, expiry } => place.write(value, *expiry).map(|()| Outcome::Ok),
+            op => run_or_undo(op, &mut place, scratch, request.resp3),
         };
-        stats.errors += u64::from(matches!(request.outcome, Outcome::Error(_)));
+        request.outcome = match result {
+            Ok(outcome) => outcome,
+            Err(WriteError::NeedsRoom) if !last_try => return done,
+            Err(error) => {
+                stats.errors += 1;
+                Outcome::Error(refused(error).into())
+            }
+        };
     }
     order.len()
+}
+
+/// Runs one of the less common operations. One that needs room leaves no trace: it will run again from its beginning.
+#[inline(never)]
+fn run_or_undo(
+    op: &Op<'_>,
+    place: &mut Place<'_, '_>,
+    scratch: &mut Scratch,
+    resp3: bool,
+) -> Result<Outcome, WriteError> {
+    let before = (scratch.bytes.len(), scratch.pins.len(), place.stats.hits, place.stats.misses);
+    let result = run(op, place, scratch, resp3);
+    if result == Err(WriteError::NeedsRoom) {
+        scratch.bytes.truncate(before.0);
+        scratch.pins.truncate(before.1);
+        (place.stats.hits, place.stats.misses) = (before.2, before.3);
+    }
+    place.stats.errors += u64::from(matches!(result, Ok(Outcome::Error(_))));
+    result
 }
 
 fn run(
@@ -74,8 +92,7 @@ fn run(
     resp3: bool,
 ) -> Result<Outcome, WriteError> {
     match op {
-        Op::Get => Ok(strings::get(place, scratch)),
-        Op::Set { value, expiry } => place.write(value, *expiry).map(|()| Outcome::Ok),
+        Op::Get | Op::Set { .. } => unreachable!("run by their own short paths"),
         Op::IncrBy(amount) => counters::incr_by(place, *amount),
         Op::Del => Ok(Outcome::Int(place.remove().into())),
         Op::Exists => Ok(Outcome::Int(place.look().is_some().into())),
@@ -117,13 +134,8 @@ struct Place<'r, 'k> {
 
 impl Place<'_, '_> {
     /// The item as a reading command finds it: counts a hit or a miss, and is a use.
-    #[inline]
     fn read(&mut self) -> Option<Entry<'_>> {
-        let found = if self.no_touch {
-            self.partition.peek(&self.key, self.now_ms)
-        } else {
-            self.partition.get(&self.key, self.now_ms)
-        };
+        let found = self.partition.read(&self.key, self.now_ms, !self.no_touch);
         count(self.stats, found)
     }
 
@@ -135,11 +147,7 @@ impl Place<'_, '_> {
 
     /// The item as a writing command finds it: no hit, no miss.
     fn current(&mut self) -> Option<Entry<'_>> {
-        if self.no_touch {
-            self.partition.peek(&self.key, self.now_ms)
-        } else {
-            self.partition.get(&self.key, self.now_ms)
-        }
+        self.partition.read(&self.key, self.now_ms, !self.no_touch)
     }
 
     /// Writes the value. An expiry that is over removes what is there instead.
@@ -182,7 +190,13 @@ fn value_of(entry: &Entry<'_>, scratch: &mut Scratch) -> Outcome {
     if entry.value.len() < PIN_THRESHOLD {
         return Outcome::Value(copied(entry.value, scratch));
     }
-    Outcome::Pinned(pinned(entry.pin(), scratch))
+    Outcome::Pinned(left(entry, scratch))
+}
+
+/// Leaves an entry's value where it is, and has it fetched: the kernel copies it only when the whole batch has run.
+fn left(entry: &Entry<'_>, scratch: &mut Scratch) -> u32 {
+    entry.prefetch_value();
+    pinned(entry.pin(), scratch)
 }
 
 /// The index of a value that stays where it is.

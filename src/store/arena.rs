@@ -1,4 +1,4 @@
-//! The memory of a partition. Here and in the two files below is the store's only unsafe code.
+//! The memory of a partition. Here, in mapping.rs and in table.rs is the store's only unsafe code.
 //!
 //! ```text
 //!  Arena: one reserved stretch of addresses, cut into segments of equal size (a power of two)
@@ -26,9 +26,10 @@ mod collapse;
 mod mapping;
 mod table;
 
+pub(super) use mapping::prefetch_range;
 pub use mapping::return_large_frees;
 pub(super) use mapping::{HUGE_PAGE, OwnMemory};
-pub(super) use table::{Bucket, Table, TableShared, equal_bytes};
+pub(super) use table::{Bucket, Table, TableShared, bucket_of, equal_bytes};
 
 use super::Budget;
 use bytes::Bytes;

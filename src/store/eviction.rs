@@ -8,8 +8,8 @@
 //!                                          └─ no ──► evicted
 //! ```
 //!
-//! * **lru** keeps one queue. An item that was used moves on with half its recency; the bar that it must reach adapts so
-//!   that about half of each segment is freed, whatever the traffic.
+//! * **lru** keeps one queue. An item that was used moves on with half its recency; the bar that it must reach rises when
+//!   nearly all of a segment survives, so that some of each is freed, whatever the traffic.
 //! * **s3-fifo** lets new keys enter a small queue (a tenth of the segments). There an item that was not used is evicted and
 //!   remembered in a ghost table; a used or a remembered one belongs to the main queue, which works as above.
 //! * **none** evicts nothing; it only compacts.
@@ -31,8 +31,12 @@ use std::sync::atomic::Ordering::Relaxed;
 const BATCH: usize = 16;
 /// Segments that are looked at to find a sparse one.
 const CANDIDATES: usize = 512;
-/// A victim whose survivors exceed this many eighths is evicted to its end: progress is certain.
-const MOST_KEPT_EIGHTHS: usize = 6;
+/// A victim whose survivors exceed this many sixteenths is evicted to its end: progress is certain.
+const MOST_KEPT_SIXTEENTHS: usize = 13;
+/// The bar rises when more than this of a victim survived, and falls when less than the next did. Throwing used items away
+/// costs more misses than copying costs time, so it rises late.
+const RAISE_SIXTEENTHS: usize = 12;
+const LOWER_SIXTEENTHS: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mode {
@@ -212,12 +216,18 @@ impl Partition {
         } else if free > target {
             0
         } else if free == target {
-            2
+            // The next one will be under way when it is needed; more ahead would lie idle.
+            1
         } else if free > 1 {
             4
         } else {
             8
         };
+    }
+
+    /// There is work for the background: fewer free segments than there should be, or waste to compact.
+    pub(super) fn is_behind(&self) -> bool {
+        self.appetite > 1
     }
 
     /// A quarter of the log is dead.
@@ -250,15 +260,17 @@ impl Partition {
         }
     }
 
-    /// Scans up to about `bytes` of victims. Returns how many were scanned: 0 when there is no victim to be had.
+    /// Scans up to about `bytes` of victims, where evicting a large value counts with all its bytes: an item of few bytes in
+    /// the log may hold most of the memory. Returns how many were scanned: 0 when there is no victim to be had.
     pub(super) fn empty_some(&mut self, bytes: usize, now_ms: u64) -> usize {
         let mut scanned = 0;
         while scanned < bytes {
             if self.victim.is_none() && !self.choose_victim() {
                 break;
             }
+            let large = self.large.total();
             match self.scan_victim(bytes - scanned, now_ms) {
-                Some(more) => scanned += more,
+                Some(more) => scanned += more + (large - self.large.total()),
                 None => break,
             }
         }
@@ -318,7 +330,7 @@ impl Partition {
         best
     }
 
-    /// Scans up to [`BATCH`] items of the victim. `None` when it had to be put back.
+    /// Scans up to [`BATCH`] items of the victim, but no further than one large value. `None` when it had to be put back.
     fn scan_victim(&mut self, bytes: usize, now_ms: u64) -> Option<usize> {
         let Victim { segment, at, .. } = self.victim?;
         let used = self.log.segments[segment as usize].used as usize;
@@ -334,6 +346,9 @@ impl Partition {
                 self.index.prefetch(hash);
                 batch[count] = (offset, hash);
                 count += 1;
+                if header.has(item::LARGE) {
+                    break;
+                }
             }
         }
         for &(offset, hash) in &batch[..count] {
@@ -355,7 +370,7 @@ impl Partition {
     /// Evicts or moves one item of the victim. False if it may not be evicted and there is no room to move it to.
     fn decide(&mut self, offset: Offset, hash: u64, now_ms: u64) -> bool {
         let header = Header::read(&self.arena, offset);
-        let Some((slot, _)) = self.index.find(hash, |o| o == offset) else {
+        let Some(slot) = self.index.slot_of(hash, offset) else {
             unreachable!("an item that is not dead is in the index");
         };
         let found = Found { slot, offset, header };
@@ -395,7 +410,7 @@ impl Partition {
         if meta.queue == Queue::Small {
             return if recency > 0 { Fate::Move { queue: Queue::Main, recency: 0 } } else { Fate::Evict };
         }
-        if recency < self.policy.bar || victim.kept * 8 > meta.used as usize * MOST_KEPT_EIGHTHS {
+        if recency < self.policy.bar || victim.kept * 16 > meta.used as usize * MOST_KEPT_SIXTEENTHS {
             return Fate::Evict;
         }
         Fate::Move { queue: Queue::Main, recency: recency / 2 }
@@ -440,9 +455,9 @@ impl Partition {
         let Some(victim) = self.victim.take() else { return };
         let main = self.log.segments[victim.segment as usize].queue == Queue::Main;
         if victim.mode == Mode::Evict && main {
-            if victim.kept * 8 > used * 5 {
+            if victim.kept * 16 > used * RAISE_SIXTEENTHS {
                 self.policy.bar = (self.policy.bar + 1).min(3);
-            } else if victim.kept * 8 < used * 3 {
+            } else if victim.kept * 16 < used * LOWER_SIXTEENTHS {
                 self.policy.bar = (self.policy.bar - 1).max(1);
             }
         }

@@ -14,7 +14,7 @@
 //! undoes the last division. One insertion divides one bucket at most, so no operation ever pays for the whole table.
 //! A partition's hashes share their top bits, which is why neither the tag nor the bucket uses those.
 
-use super::arena::{Bucket, Offset, Table, TableShared, equal_bytes};
+use super::arena::{Bucket, Offset, Table, TableShared, bucket_of, equal_bytes};
 use std::sync::Arc;
 
 const SLOTS: usize = 12;
@@ -132,7 +132,9 @@ impl Index {
     fn address(&self, hash: u64) -> usize {
         let mask = (1u64 << self.level) - 1;
         let bucket = (hash & mask) as usize;
-        if bucket < self.split { (hash & (mask << 1 | 1)) as usize } else { bucket }
+        let bucket = if bucket < self.split { (hash & (mask << 1 | 1)) as usize } else { bucket };
+        debug_assert_eq!(bucket, bucket_of(hash, self.buckets()), "else the wrong one is fetched ahead");
+        bucket
     }
 
     #[inline]
@@ -162,20 +164,45 @@ impl Index {
         bits(bucket.matches(tag_of(hash))).map(|slot| Offset(bucket.offsets[slot]))
     }
 
-    /// The first entry under this hash that `is` accepts.
-    #[inline]
-    pub fn find(&self, hash: u64, mut is: impl FnMut(Offset) -> bool) -> Option<(Slot, Offset)> {
-        let tag = tag_of(hash);
-        let mut place = Place::Primary(self.address(hash));
+    /// The first entry under this hash that `is` makes something of. Nearly all are in the hash's own bucket.
+    ///
+    /// Always inlined: a result that comes back through memory is copied in words wider than those it was written in, and waits.
+    #[inline(always)]
+    pub fn find<T>(&self, hash: u64, mut is: impl FnMut(Offset) -> Option<T>) -> Option<(Slot, T)> {
+        let number = self.address(hash);
+        let bucket = self.primary.get(number);
+        let mut matches = bucket.matches(tag_of(hash));
+        while matches != 0 {
+            let slot = matches.trailing_zeros() as usize;
+            if let Some(found) = is(Offset(bucket.offsets[slot])) {
+                return Some((Slot { place: Place::Primary(number), slot }, found));
+            }
+            matches &= matches - 1;
+        }
+        self.find_in_overflow(bucket.link()?, tag_of(hash), is)
+    }
+
+    /// The entry that points to an item.
+    pub fn slot_of(&self, hash: u64, offset: Offset) -> Option<Slot> {
+        self.find(hash, |other| (other == offset).then_some(())).map(|(slot, ())| slot)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn find_in_overflow<T>(
+        &self,
+        mut number: usize,
+        tag: u8,
+        mut is: impl FnMut(Offset) -> Option<T>,
+    ) -> Option<(Slot, T)> {
         loop {
-            let bucket = self.at(place);
+            let bucket = self.overflow.get(number);
             for slot in bits(bucket.matches(tag)) {
-                let offset = Offset(bucket.offsets[slot]);
-                if is(offset) {
-                    return Some((Slot { place, slot }, offset));
+                if let Some(found) = is(Offset(bucket.offsets[slot])) {
+                    return Some((Slot { place: Place::Overflow(number), slot }, found));
                 }
             }
-            place = Place::Overflow(bucket.link()?);
+            number = bucket.link()?;
         }
     }
 
@@ -394,7 +421,7 @@ mod tests {
     }
 
     fn slot_of(index: &Index, offset: Offset) -> Option<Slot> {
-        index.find(hash_of(offset), |o| o == offset).map(|(slot, _)| slot)
+        index.slot_of(hash_of(offset), offset)
     }
 
     #[test]

@@ -108,6 +108,16 @@ impl Header {
         if self.has(DB) { arena.bytes(offset.at() + self.key_at() - 1, 1)[0] } else { 0 }
     }
 
+    /// Whether this is the item of a key in a physical database.
+    #[inline]
+    pub fn is_of(self, arena: &Arena, offset: Offset, key: &[u8], db: u8) -> bool {
+        const COMPARED: u64 = 0xffff << 32 | (DB as u64) << 24;
+        let flags = if db == 0 { 0 } else { DB };
+        self.0 & COMPARED == (key.len() as u64) << 32 | u64::from(flags) << 24
+            && same(arena.bytes(offset.at() + self.key_at(), key.len()), key)
+            && (db == 0 || self.db(arena, offset) == db)
+    }
+
     /// The slot in the table of large values. Only for LARGE items.
     pub fn large_ref(self, arena: &Arena, offset: Offset) -> usize {
         let bytes = self.value(arena, offset).try_into().expect("a large item's value has four bytes");
@@ -130,12 +140,34 @@ impl Header {
         arena.bytes_mut(offset.at() + HEAD, EXPIRY_LEN).copy_from_slice(&bytes[..EXPIRY_LEN]);
     }
 
-    /// Another length whose item has the same size, in unpinned segments.
-    pub fn set_value_len(self, arena: &mut Arena, offset: Offset, len: usize) -> Header {
-        let header = Header(self.0 & !0xff_ffff | len as u64);
+    /// Another length whose item has the same size, in unpinned segments; a use.
+    #[inline]
+    pub fn set_value_len(self, arena: &mut Arena, offset: Offset, len: usize) {
+        let recency = (self.recency() + 1).min(3);
+        let kept = self.0 & !(u64::from(RECENCY) << 24 | 0xff_ffff);
+        let header = Header(kept | u64::from(recency) << 24 | len as u64);
         debug_assert_eq!(header.size(), self.size());
-        arena.bytes_mut(offset.at(), FLAGS_AT).copy_from_slice(&header.0.to_le_bytes()[..FLAGS_AT]);
-        header
+        const CHANGED: usize = FLAGS_AT + 1;
+        arena.bytes_mut(offset.at(), CHANGED).copy_from_slice(&header.0.to_le_bytes()[..CHANGED]);
+    }
+}
+
+/// Whether two keys of one length are equal. Most are short: two loads each, which may overlap, spare them a call.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    match a.len() {
+        8..=16 => ends(a).map(u64::from_ne_bytes) == ends(b).map(u64::from_ne_bytes),
+        17..=32 => ends(a).map(u128::from_ne_bytes) == ends(b).map(u128::from_ne_bytes),
+        _ => a == b,
+    }
+}
+
+/// The first and the last `N` bytes.
+#[inline]
+fn ends<const N: usize>(key: &[u8]) -> [[u8; N]; 2] {
+    match (key.first_chunk(), key.last_chunk()) {
+        (Some(first), Some(last)) => [*first, *last],
+        _ => unreachable!("callers have looked at the length"),
     }
 }
 

@@ -96,8 +96,8 @@ impl Partition {
         self.update_scarcity();
         let mut more = self.sweep_step(now_ms);
         more |= self.shrink_step(now_ms);
-        if self.appetite != 0 {
-            more |= self.empty_some(SCAN_BYTES, now_ms) > 0 && self.appetite != 0;
+        if self.is_behind() {
+            more |= self.empty_some(SCAN_BYTES, now_ms) > 0 && self.is_behind();
         }
         more |= (0..JOINS).filter(|_| self.index.join()).count() == JOINS;
         if self.index.give_up_surplus() {
@@ -204,7 +204,7 @@ impl Partition {
 
     fn remove_gone(&mut self, offset: Offset, hash: u64) {
         let header = Header::read(&self.arena, offset);
-        if let Some((slot, _)) = self.index.find(hash, |o| o == offset) {
+        if let Some(slot) = self.index.slot_of(hash, offset) {
             self.totals.expired += u64::from(!self.is_flushed(offset, header));
             self.erase(Found { slot, offset, header }, hash);
         }
@@ -243,9 +243,9 @@ impl Partition {
         true
     }
 
-    /// One bounded step towards room in the budget for others: evicts, and gives free segments up. False when there is
-    /// nothing left to give.
-    pub(super) fn shed(&mut self) -> bool {
+    /// One bounded step towards `wanted` bytes of room in the budget for others: evicts, and gives free segments up. False when
+    /// there is nothing left to give.
+    pub(super) fn shed(&mut self, wanted: usize) -> bool {
         self.reclaim_pinned();
         if self.give_back_one(1) {
             return true;
@@ -254,7 +254,7 @@ impl Partition {
             return false;
         }
         self.scarce = true;
-        let scanned = self.empty_some(8 * SCAN_BYTES, self.clock_ms);
+        let scanned = self.empty_some(wanted.clamp(SCAN_BYTES, 8 * SCAN_BYTES), self.clock_ms);
         let given = self.give_back_one(1);
         self.update_scarcity();
         scanned > 0 || given

@@ -308,14 +308,18 @@ impl Store {
             return Err(WriteError::OutOfMemory);
         }
         let mut exhausted = 0;
-        while self.budget.room() < wanted && !self.budget.has_spare(len) {
+        loop {
+            let missing = wanted.saturating_sub(self.budget.room());
+            if missing == 0 || self.budget.has_spare(len) {
+                return Ok(());
+            }
             if self.budget.release_spare() || self.memory.iter().any(|(arena, _)| arena.return_ready()) {
                 continue;
             }
             // The fullest first; one that has nothing to give hands over to the next.
             let mut order: Vec<usize> = (0..self.partitions.len()).collect();
             order.sort_by_key(|p| std::cmp::Reverse(self.held_by(*p)));
-            if self.lock(order[exhausted]).shed() {
+            if self.lock(order[exhausted]).shed(missing) {
                 exhausted = 0;
             } else {
                 exhausted += 1;
@@ -324,7 +328,6 @@ impl Store {
                 }
             }
         }
-        Ok(())
     }
 
     fn held_by(&self, partition: usize) -> usize {

@@ -114,7 +114,7 @@ impl Partition {
                 let header = Header::read(&self.arena, offset);
                 let expired = header.expiry_ms(&self.arena, offset).is_some_and(|at| at <= now_ms);
                 let hash = Self::hash_of(&self.arena, &self.hasher, offset);
-                if expired && let Some((slot, _)) = self.index.find(hash, |o| o == offset) {
+                if expired && let Some(slot) = self.index.slot_of(hash, offset) {
                     self.totals.expired += u64::from(!self.is_flushed(offset, header));
                     self.erase(Found { slot, offset, header }, hash);
                 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 impl Partition {
     /// Writes an item, replacing what was there. On an error the old item is untouched (unless the attempt to make room
     /// evicted it). A time that has passed removes it.
+    #[inline]
     pub fn set(
         &mut self,
         key: &Key,
@@ -21,56 +22,85 @@ impl Partition {
         expiry: Expiry,
         now_ms: u64,
     ) -> Result<(), WriteError> {
-        let (inline, large) = match value {
-            Value::Inline(bytes) if bytes.len() <= self.limits.large_threshold => (bytes, None),
+        match value {
+            Value::Inline(bytes)
+                if bytes.len() <= self.limits.large_threshold.min(self.limits.max_value_size) =>
+            {
+                self.set_inline(key, bytes, expiry, now_ms)
+            }
+            Value::Inline(bytes) if bytes.len() > self.limits.max_value_size => Err(WriteError::TooLarge),
             // A caller that did not ask for the threshold: correct, but it maps memory under the lock.
-            Value::Inline(bytes) => (&[][..], Some(self.large_copy(bytes)?)),
-            Value::Large(bytes) => (&[][..], Some(bytes)),
-        };
-        let len = large.as_ref().map_or(inline.len(), Bytes::len);
-        if len > self.limits.max_value_size {
-            return Err(WriteError::TooLarge);
+            Value::Inline(bytes) => {
+                let copy = self.large_copy(bytes)?;
+                self.set_large(key, copy, expiry, now_ms)
+            }
+            Value::Large(bytes) => self.set_large(key, bytes, expiry, now_ms),
         }
+    }
+
+    fn set_inline(&mut self, key: &Key, value: &[u8], expiry: Expiry, now_ms: u64) -> Result<(), WriteError> {
         let found = self.lookup(key, now_ms);
-        let expire_at_ms = match expiry {
-            Expiry::None => None,
-            Expiry::At(at) => Some(at),
-            Expiry::Keep => found.and_then(|f| f.header.expiry_ms(&self.arena, f.offset)),
-        };
+        let expire_at_ms = self.expiry_of(found, expiry);
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
             found.inspect(|found| self.erase(*found, key.hash));
             return Ok(());
         }
-        let draft = Draft {
-            key: key.bytes,
-            db: self.physical(key.db),
-            expire_at_ms,
-            recency: found.map_or(0, |f| f.header.recency()),
-            large: large.is_some(),
-            value_len: if large.is_some() { item::LARGE_REF } else { inline.len() },
-        };
+        let draft = self.draft(key, found, expire_at_ms, false, value.len());
         if let Some(found) = found
             && self.overwrite(found, &draft, now_ms)
         {
             let at = found.offset.at() + found.header.value_at();
-            self.arena.bytes_mut(at, inline.len()).copy_from_slice(inline);
+            self.arena.bytes_mut(at, value.len()).copy_from_slice(value);
             return Ok(());
         }
         let (offset, header, found) = self.write(key, found, &draft, now_ms)?;
-        self.put_value(offset, header, inline, large);
+        self.arena.bytes_mut(offset.at() + header.value_at(), value.len()).copy_from_slice(value);
         self.link(key.hash, offset, header, found);
         Ok(())
     }
 
-    fn put_value(&mut self, offset: Offset, header: Header, inline: &[u8], large: Option<Bytes>) {
-        let at = offset.at() + header.value_at();
-        match large {
-            Some(bytes) => {
-                let slot = self.large.insert(bytes);
-                self.arena.bytes_mut(at, item::LARGE_REF).copy_from_slice(&slot.to_le_bytes());
-            }
-            None => self.arena.bytes_mut(at, inline.len()).copy_from_slice(inline),
+    #[inline(never)]
+    fn set_large(&mut self, key: &Key, value: Bytes, expiry: Expiry, now_ms: u64) -> Result<(), WriteError> {
+        if value.len() > self.limits.max_value_size {
+            return Err(WriteError::TooLarge);
         }
+        let found = self.lookup(key, now_ms);
+        let expire_at_ms = self.expiry_of(found, expiry);
+        if expire_at_ms.is_some_and(|at| at <= now_ms) {
+            found.inspect(|found| self.erase(*found, key.hash));
+            return Ok(());
+        }
+        let draft = self.draft(key, found, expire_at_ms, true, item::LARGE_REF);
+        let (offset, header, found) = self.write(key, found, &draft, now_ms)?;
+        let slot = self.large.insert(value);
+        let at = offset.at() + header.value_at();
+        self.arena.bytes_mut(at, item::LARGE_REF).copy_from_slice(&slot.to_le_bytes());
+        self.link(key.hash, offset, header, found);
+        Ok(())
+    }
+
+    /// When the item that replaces a found one expires.
+    #[inline]
+    fn expiry_of(&self, found: Option<Found>, expiry: Expiry) -> Option<u64> {
+        match expiry {
+            Expiry::None => None,
+            Expiry::At(at) => Some(at),
+            Expiry::Keep => found.and_then(|f| f.header.expiry_ms(&self.arena, f.offset)),
+        }
+    }
+
+    /// The item that replaces a found one.
+    #[inline]
+    fn draft<'k>(
+        &self,
+        key: &Key<'k>,
+        found: Option<Found>,
+        expire_at_ms: Option<u64>,
+        large: bool,
+        value_len: usize,
+    ) -> Draft<'k> {
+        let recency = found.map_or(0, |f| f.header.recency());
+        Draft { key: key.bytes, db: self.physical(key.db), expire_at_ms, recency, large, value_len }
     }
 
     /// Turns a found item into the draft where it lies, all but its value, if it has the same shape: then nothing dies,
@@ -78,20 +108,23 @@ impl Partition {
     #[inline]
     fn overwrite(&mut self, found: Found, draft: &Draft, now_ms: u64) -> bool {
         let (old, new) = (found.header, draft.header());
-        let same_shape = old.size() == new.size()
+        // Key and database are the same: with the same flags, the same fields lie at the same places.
+        let same_shape = (old.flags() ^ new.flags()) & (item::TTL | item::LARGE) == 0
             && !new.has(item::LARGE)
-            && (old.flags() ^ new.flags()) & (item::TTL | item::LARGE) == 0;
+            && old.size() == new.size();
         let segment = self.arena.segment_of(found.offset);
-        let class = usize::from(self.log.segments[segment as usize].class);
-        if !same_shape || class != class_of(draft.expire_at_ms, now_ms) || self.arena.is_pinned(segment) {
+        if !same_shape || self.arena.is_pinned(segment) {
             return false;
         }
         if let Some(at) = draft.expire_at_ms {
+            // What never expires is all of one class.
+            if usize::from(self.log.segments[segment as usize].class) != class_of(Some(at), now_ms) {
+                return false;
+            }
             new.set_expiry_ms(&mut self.arena, found.offset, at);
             self.note_expiry(segment, at);
         }
-        let header = old.set_value_len(&mut self.arena, found.offset, draft.value_len);
-        header.set_recency(&mut self.arena, found.offset, header.recency() + 1);
+        old.set_value_len(&mut self.arena, found.offset, draft.value_len);
         true
     }
 
@@ -205,14 +238,9 @@ impl Partition {
         }
         let found = self.lookup(key, now_ms);
         let large = new_len > self.limits.large_threshold;
-        let draft = Draft {
-            key: key.bytes,
-            db: self.physical(key.db),
-            expire_at_ms: found.and_then(|f| f.header.expiry_ms(&self.arena, f.offset)),
-            recency: found.map_or(0, |f| f.header.recency()),
-            large,
-            value_len: if large { item::LARGE_REF } else { new_len },
-        };
+        let expire_at_ms = self.expiry_of(found, Expiry::Keep);
+        let value_len = if large { item::LARGE_REF } else { new_len };
+        let draft = self.draft(key, found, expire_at_ms, large, value_len);
         if let Some(found) = found {
             if large && found.header.has(item::LARGE) {
                 return self.modify_large(found, new_len, edit);

@@ -8,11 +8,14 @@
 use super::connections::Conn;
 use super::rounds::{Progress, SourceState, TurnEnv};
 use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Request};
-use crate::limits::{TURN_REPLY_BYTES, TURN_REQUESTS};
+use crate::limits::{MAX_KEY_LEN, MIN_REQUEST, TURN_REPLY_BYTES, TURN_REQUESTS};
 use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, detect, json, resp};
 use crate::store::Buffer;
 use bumpalo::Bump;
 use std::ops::Range;
+
+// The short way looks at no limit: none can be set so low that it would matter (see `Config::parse_limits`).
+const _: () = assert!(resp::COMMON_LONGEST <= MAX_KEY_LEN && 2 * resp::COMMON_LONGEST + 64 <= MIN_REQUEST);
 
 /// A source's requests in one round.
 #[derive(Debug)]
@@ -70,12 +73,15 @@ impl<'a> Parser<'_, 'a> {
         // AUTH is a barrier: what it changes holds from the next run on.
         let limits = ParseLimits { authenticated: conn.session.authenticated, ..*self.env.limits };
         while self.requests.len() < full {
-            self.common(conn, bytes, progress, full, &limits);
             if progress.requests >= TURN_REQUESTS
                 || progress.reply_bytes >= TURN_REPLY_BYTES.min(self.env.turn_output)
             {
                 progress.state = SourceState::Deferred;
                 return RunEnd::Nothing;
+            }
+            self.common(conn, bytes, progress, full, &limits);
+            if self.requests.len() >= full || progress.requests >= TURN_REQUESTS {
+                continue;
             }
             let rest = &bytes[progress.at..];
             match self.parse(conn, rest, &limits) {
@@ -114,7 +120,7 @@ impl<'a> Parser<'_, 'a> {
         RunEnd::Nothing
     }
 
-    /// Takes GETs and SETs the short way, as long as one follows the other.
+    /// Takes GETs and SETs the short way, as long as one follows the other and there is room for them.
     #[inline]
     fn common(
         &mut self,
@@ -127,7 +133,6 @@ impl<'a> Parser<'_, 'a> {
         if conn.protocol != Some(Protocol::Resp)
             || !conn.resp_resume.is_fresh()
             || !limits.authenticated
-            || limits.max_bulk < resp::COMMON_LONGEST
             || self.env.shared.pause.active(self.env.now_ms)
         {
             return;

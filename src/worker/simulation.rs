@@ -2,6 +2,7 @@
 //! every reply must be, to the byte. A failure names its seed; `KV_SIM_SEED=n` plays that one alone.
 
 use super::{Clock, Worker};
+use crate::limits::{RUN_REQUESTS, TURN_REPLY_BYTES};
 use crate::ring::sim::{Faults, Sim, SimClient, SimNet};
 use crate::ring::{Driver, DriverOptions};
 use crate::server::{Message, Shared, testing};
@@ -383,6 +384,31 @@ fn who_asks_for_much_does_not_starve_others() {
         }
     }
     assert!((100..110).contains(&answered), "answered in turn {answered}");
+}
+
+#[test]
+fn a_connection_has_no_more_than_its_share_of_a_turn() {
+    let (mut worker, net, _shared) = worker(Faults::NONE, 1, "--threads 1 --max-memory 1gb");
+    let (mut client, mut pauser) = (net.connect(0).unwrap(), net.connect(0).unwrap());
+    client.set_window(64 << 20);
+    client.write(&request(&[b"SET", b"k", &[b'v'; 3_000]])).unwrap();
+    let mut turns = |count| (0..count).for_each(|_| worker.turn(Some(Duration::from_millis(1))).unwrap());
+    turns(5);
+    pauser.write(b"CLIENT PAUSE 100000\r\n").unwrap();
+    turns(5);
+    // Held back, they come together into one turn.
+    client.write(&request(&[b"GET", b"k"]).repeat(4 * RUN_REQUESTS)).unwrap();
+    turns(100);
+    assert_eq!(client.read(usize::MAX), b"+OK\r\n");
+    pauser.write(b"CLIENT UNPAUSE\r\n").unwrap();
+    let (run, mut most, mut received) = (RUN_REQUESTS * 3_009, 0, 0);
+    assert!(run > TURN_REPLY_BYTES && 2 * run < worker.shared.config.turn_output());
+    while received < 4 * run {
+        worker.turn(Some(Duration::from_millis(1))).unwrap();
+        most = most.max(worker.outgoing.bytes.len());
+        received += client.read(usize::MAX).len();
+    }
+    assert_eq!(most, run, "one run passes the share; a second may not follow it");
 }
 
 #[test]

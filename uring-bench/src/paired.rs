@@ -7,7 +7,9 @@
 //!   round 2:  c b a     ratio a/c of round 2
 //! ```
 
+use nix::fcntl::{Flock, FlockArg};
 use rand::seq::SliceRandom;
+use std::fs::File;
 use std::time::Duration;
 
 /// The part of its turn that a pair of real-time processes rests afterwards.
@@ -35,6 +37,20 @@ pub fn alternate<T, E>(
 /// takes these in the middle of a turn, as a stall of 50 ms, if it does not get them freely.
 pub fn rest(worked: Duration) {
     std::thread::sleep(worked.mul_f64(REST));
+}
+
+/// Waits until no other run measures under real-time priority on this machine: each would stop the other. `on_wait` says so.
+/// None where such runs cannot be known.
+pub fn alone(on_wait: impl FnOnce()) -> Option<Flock<File>> {
+    let path = std::env::temp_dir().join("uring-bench.lock");
+    let file = File::options().read(true).append(true).create(true).open(path).ok()?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Some(lock),
+        Err((file, _)) => {
+            on_wait();
+            Flock::lock(file, FlockArg::LockExclusive).ok()
+        }
+    }
 }
 
 /// Why a turn of this length cannot be measured.

@@ -219,7 +219,7 @@ struct Written<'k> {
 impl<'k> Undo<'k> {
     fn before(&mut self, locked: &mut LockedSet<'_>, key: &Key<'k>, now_ms: u64) {
         let old = if self.keep_old { locked.partition(key).peek(key, now_ms) } else { None };
-        let old = old.map(|e| (e.pin(), e.expire_at_ms.map_or(Expiry::None, Expiry::At)));
+        let old = old.map(|e| (e.pin(), e.expire_at_ms().map_or(Expiry::None, Expiry::At)));
         self.written.push(Written { key: *key, old });
     }
 
@@ -261,7 +261,7 @@ mod tests {
         let written = set_all(&mut locked, &keys, &values, Expiry::None, eviction, 1);
         assert_eq!(written, Err(WriteError::KeyTooLong));
         assert!(locked.partition(&keys[1]).peek(&keys[1], 1).is_none());
-        locked.partition(&keys[0]).peek(&keys[0], 1).map(|entry| (entry.value.to_vec(), entry.expire_at_ms))
+        locked.partition(&keys[0]).peek(&keys[0], 1).map(|entry| (entry.value.to_vec(), entry.expire_at_ms()))
     }
 
     #[test]

@@ -94,7 +94,7 @@ fn transfer(
         let Some(entry) = locked.partition(&source).peek(&source, now_ms) else {
             return Ok(Transfer::NoSource);
         };
-        let (value, expire_at_ms) = (entry.pin(), entry.expire_at_ms);
+        let (value, expire_at_ms) = (entry.pin(), entry.expire_at_ms());
         let target = locked.partition(&destination);
         if !manner.replace && target.peek(&destination, now_ms).is_some() {
             return Ok(Transfer::Occupied);

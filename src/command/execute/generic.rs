@@ -12,7 +12,7 @@ const EMBEDDED_BYTES: usize = 113;
 pub fn expire_at(place: &mut Place<'_, '_>, at_ms: i64, when: ExpireWhen) -> Result<Outcome, WriteError> {
     let Some(entry) = place.current() else { return Ok(Outcome::Int(0)) };
     // No item expires later than 2^48 ms, so that the comparison is exact.
-    let current = entry.expire_at_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
+    let current = entry.expire_at_ms().map(|ms| i64::try_from(ms).unwrap_or(i64::MAX));
     let refused = when.nx && current.is_some()
         || when.xx && current.is_none()
         || when.gt && current.is_none_or(|current| at_ms <= current)
@@ -29,7 +29,7 @@ pub fn expire_at(place: &mut Place<'_, '_>, at_ms: i64, when: ExpireWhen) -> Res
 pub fn ttl(place: &mut Place<'_, '_>, form: TtlForm) -> Outcome {
     let now_ms = place.now_ms;
     let Some(entry) = place.look() else { return Outcome::Int(-2) };
-    let Some(at_ms) = entry.expire_at_ms else { return Outcome::Int(-1) };
+    let Some(at_ms) = entry.expire_at_ms() else { return Outcome::Int(-1) };
     let ms = match form {
         TtlForm::Seconds | TtlForm::Millis => at_ms.saturating_sub(now_ms),
         TtlForm::AtSeconds | TtlForm::AtMillis => at_ms,
@@ -42,7 +42,7 @@ pub fn ttl(place: &mut Place<'_, '_>, form: TtlForm) -> Outcome {
 }
 
 pub fn persist(place: &mut Place<'_, '_>) -> Result<Outcome, WriteError> {
-    if place.current().is_none_or(|entry| entry.expire_at_ms.is_none()) {
+    if place.current().is_none_or(|entry| entry.expire_at_ms().is_none()) {
         return Ok(Outcome::Int(0));
     }
     place.set_expiry(None).map(|there| Outcome::Int(there.into()))
@@ -77,7 +77,7 @@ pub fn object(place: &mut Place<'_, '_>, scratch: &mut Scratch, field: ObjectFie
 
 pub fn memory_usage(place: &mut Place<'_, '_>) -> Outcome {
     match place.partition.peek(&place.key, place.now_ms) {
-        Some(entry) => Outcome::Int(i64::try_from(entry.footprint).unwrap_or(i64::MAX)),
+        Some(entry) => Outcome::Int(i64::try_from(entry.footprint()).unwrap_or(i64::MAX)),
         None => Outcome::Nil,
     }
 }
@@ -89,7 +89,7 @@ pub fn move_to(place: &mut Place<'_, '_>, db: u8, large_threshold: usize) -> Res
         return Ok(Outcome::Int(0));
     }
     let Some(entry) = place.current() else { return Ok(Outcome::Int(0)) };
-    let expiry = entry.expire_at_ms.map_or(Expiry::None, Expiry::At);
+    let expiry = entry.expire_at_ms().map_or(Expiry::None, Expiry::At);
     let copy;
     let value = if entry.value.len() > large_threshold {
         Value::Large(entry.pin())

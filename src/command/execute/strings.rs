@@ -3,11 +3,23 @@
 use super::*;
 use crate::command::ops::{Condition, SetIf, SetReply};
 
-#[inline]
-pub fn get(place: &mut Place<'_, '_>, scratch: &mut Scratch) -> Outcome {
-    match place.read() {
-        Some(entry) => value_of(&entry, scratch),
-        None => Outcome::Nil,
+/// The value, as an outcome that is written where it stays: one that comes back through memory in pieces and is copied in wide
+/// words makes the processor wait for the stores.
+#[inline(always)]
+pub fn get(place: &mut Place<'_, '_>, scratch: &mut Scratch, outcome: &mut Outcome) {
+    match place.partition.read(&place.key, place.now_ms, !place.no_touch) {
+        Some(entry) => {
+            place.stats.hits += 1;
+            if entry.value.len() < PIN_THRESHOLD {
+                *outcome = Outcome::Value(copied(entry.value, scratch));
+            } else {
+                *outcome = Outcome::Pinned(left(&entry, scratch));
+            }
+        }
+        None => {
+            place.stats.misses += 1;
+            *outcome = Outcome::Nil;
+        }
     }
 }
 
@@ -70,7 +82,7 @@ pub fn del_if(place: &mut Place<'_, '_>, condition: &Condition<'_>) -> Outcome {
 }
 
 pub fn get_del(place: &mut Place<'_, '_>, scratch: &mut Scratch) -> Outcome {
-    let outcome = get(place, scratch);
+    let outcome = place.read().map_or(Outcome::Nil, |entry| value_of(&entry, scratch));
     if outcome != Outcome::Nil {
         place.remove();
     }
@@ -82,7 +94,7 @@ pub fn get_ex(
     scratch: &mut Scratch,
     change: Option<Expiry>,
 ) -> Result<Outcome, WriteError> {
-    let outcome = get(place, scratch);
+    let outcome = place.read().map_or(Outcome::Nil, |entry| value_of(&entry, scratch));
     if outcome == Outcome::Nil {
         return Ok(outcome);
     }
@@ -113,7 +125,7 @@ pub fn get_in_array(place: &mut Place<'_, '_>, scratch: &mut Scratch, resp3: boo
             scratch.bytes.extend_from_slice(entry.value);
             scratch.bytes.extend_from_slice(b"\r\n");
         }
-        Some(entry) => return Outcome::PinnedInArray(pinned(entry.pin(), scratch)),
+        Some(entry) => return Outcome::PinnedInArray(left(&entry, scratch)),
         None if resp3 => scratch.bytes.extend_from_slice(b"*1\r\n_\r\n"),
         None => scratch.bytes.extend_from_slice(b"*1\r\n$-1\r\n"),
     }

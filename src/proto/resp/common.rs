@@ -33,11 +33,11 @@ const SMALL: u64 = 0x20_2020;
 const SIX_BYTES: u64 = (1 << 48) - 1;
 const LINE_END: u16 = u16::from_le_bytes(*b"\r\n");
 
-/// Recognises one request. `None` says nothing but that it is for [`super::parse`]. Looks at no limit but [`LONGEST`], which is below
-/// all that can be configured for a request; whoever allows less to a value does not ask.
+/// Recognises one request. `None` says nothing but that it is for [`super::parse`]. Looks at no limit but [`LONGEST`], for clients that
+/// are authenticated and may send as much.
 #[inline]
 pub fn common(buf: &[u8]) -> Option<Common<'_>> {
-    // The shortest of them has twenty bytes.
+    // As many as the shortest has, but for one whose key is empty: that takes the long way unless more follows it.
     let head: &[u8; 20] = buf.first_chunk()?;
     let array = word(head, 0);
     let name = word(head, 8) & SIX_BYTES | SMALL;

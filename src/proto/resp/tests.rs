@@ -1,6 +1,6 @@
 //! The RESP parser against byte strings that clients send, cut at every byte, and against Redis's error texts.
 
-use super::{Resume, parse};
+use super::{COMMON_LONGEST, COMMON_NAME, Resume, common, parse};
 use crate::proto::{ParseLimits, Parsed};
 use bumpalo::Bump;
 use proptest::prelude::*;
@@ -32,7 +32,12 @@ fn hear<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, limits: &ParseLimits) ->
         let mut at = 0;
         loop {
             let (bump, mut args) = (Bump::new(), Vec::new());
-            match parse(&inbox[at..], limits, &mut resume, &bump, &mut args) {
+            let fresh = resume.is_fresh();
+            let parsed = parse(&inbox[at..], limits, &mut resume, &bump, &mut args);
+            if fresh && limits.max_bulk >= COMMON_LONGEST {
+                check_common(&inbox[at..], &parsed, &args);
+            }
+            match parsed {
                 Parsed::Request { consumed } => {
                     assert!(consumed > 0 && consumed <= inbox.len() - at && !args.is_empty());
                     assert_eq!(resume, Resume::default());
@@ -58,6 +63,17 @@ fn hear<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, limits: &ParseLimits) ->
     }
     heard.left = inbox.len();
     heard
+}
+
+/// The short way finds the same request as the long way did, or none.
+fn check_common(bytes: &[u8], parsed: &Parsed, args: &[&[u8]]) {
+    let Some(found) = common(bytes) else { return };
+    assert_eq!(*parsed, Parsed::Request { consumed: found.consumed });
+    let name = &bytes[COMMON_NAME];
+    let words = [Some(name), Some(found.key), found.value];
+    assert!(args.iter().eq(words.iter().flatten()));
+    let expected: &[u8] = if found.value.is_some() { b"set" } else { b"get" };
+    assert!(name.eq_ignore_ascii_case(expected));
 }
 
 fn whole(bytes: &[u8]) -> Heard {
@@ -263,7 +279,54 @@ fn a_large_value_is_looked_at_again_only_when_it_is_there() {
     }
 }
 
+#[test]
+fn the_most_common_forms_take_the_short_way() {
+    let long = vec![b'x'; COMMON_LONGEST + 1];
+    for len in [0, 1, 9, 10, 11, 99, 100, 101, 999, 1000, COMMON_LONGEST, COMMON_LONGEST + 1] {
+        let text = &long[..len];
+        for args in
+            [&[b"GET", text] as &[&[u8]], &[b"get", text], &[b"Set", text, b"v"], &[b"SET", b"k", text]]
+        {
+            let mut bytes = request(args);
+            let whole = bytes.len();
+            bytes.extend_from_slice(b"*1\r\n");
+            let value = args.get(2).copied();
+            let expected = super::Common { key: args[1], value, consumed: whole };
+            assert_eq!(common(&bytes), (len <= COMMON_LONGEST).then_some(expected));
+            for cut in 0..whole {
+                assert_eq!(common(&bytes[..cut]), None, "{len} {cut}");
+            }
+        }
+    }
+    for other in [
+        "*2\r\n$3\r\nDEL\r\n$1\r\nk\r\n",
+        "*2\r\n$3\r\nSET\r\n$1\r\nk\r\n",
+        "*3\r\n$3\r\nGET\r\n$1\r\nk\r\n$1\r\nv\r\n",
+    ] {
+        assert_eq!(common(other.as_bytes()), None);
+    }
+}
+
 proptest! {
+    #[test]
+    fn the_short_way_is_no_second_grammar(
+        set in any::<bool>(),
+        key in 0..120_usize,
+        value in prop::sample::select(vec![0, 5, 10, 99, 100, 1000, 9999, 10_000]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), prop::sample::select(b"\r\n$*-+0123459gGeEtTsS\0 \xff".to_vec())), 0..3),
+        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..3),
+    ) {
+        let (key, value) = (vec![b'k'; key], vec![b'v'; value]);
+        let mut bytes = if set { request(&[b"SET", &key[..], &value]) } else { request(&[b"GET", &key[..]]) };
+        // Nearly all of a long value would be a place that does not matter.
+        let head = bytes.len().min(40 + key.len());
+        for (place, byte) in changes {
+            bytes[place.index(head)] = byte;
+        }
+        let twice = bytes.repeat(2);
+        prop_assert_eq!(hear(pieces(&twice, &cuts), &LIMITS), whole(&twice));
+    }
+
     #[test]
     fn what_is_encoded_is_parsed(
         requests in prop::collection::vec(

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 /// So many segments of a partition begin with small pages: one bit each.
 pub(super) const FIRST_SMALL: usize = u32::BITS as usize;
 
-/// Which of a partition's first segments are full, and which have become huge pages.
+/// Which of a partition's first segments are full, and which have been made huge pages (a refusal is final until they are discarded).
 #[derive(Default)]
 pub(super) struct Collapse {
     full: AtomicU32,
@@ -61,4 +61,57 @@ impl Collapse {
 /// The bit of a segment, 0 for one that is not among the first.
 fn bit_of(segment: u32) -> u32 {
     1u32.checked_shl(segment).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Arena;
+    use super::*;
+    use crate::store::Budget;
+    use std::sync::Arc;
+
+    /// Takes all segments of a new arena.
+    fn arena(segments: usize) -> Arena {
+        let mut arena = Arena::new(HUGE_PAGE, segments, Arc::new(Budget::new(1 << 30))).unwrap();
+        (0..segments).for_each(|n| assert_eq!(arena.take(), Some(n as u32)));
+        arena
+    }
+
+    #[test]
+    fn a_full_segment_is_collapsed_once_and_keeps_its_contents() {
+        let mut arena = arena(4);
+        let pattern: Vec<u8> = (0..HUGE_PAGE).map(|n| (n % 251) as u8).collect();
+        let start = arena.segment_start(2);
+        arena.bytes_mut(start, HUGE_PAGE).copy_from_slice(&pattern);
+        assert!(!arena.shared().collapse_step(), "none is full");
+        arena.note_full(2);
+        let pin = arena.pin(start, HUGE_PAGE);
+        assert_eq!([(); 2].map(|()| arena.shared().collapse_step()), [true, false]);
+        assert!(arena.bytes(start, HUGE_PAGE) == pattern && pin == pattern);
+        arena.note_full(2);
+        assert!(!arena.shared().collapse_step(), "it is a huge page already");
+    }
+
+    #[test]
+    fn a_segment_that_was_given_up_is_left_alone_until_it_is_full_again() {
+        let mut arena = arena(4);
+        for collapsed_before in [false, true] {
+            arena.note_full(3);
+            assert!(!collapsed_before || arena.shared().collapse_step());
+            drop(arena.give_up(3));
+            assert!(!arena.shared().collapse_step(), "its memory would come back uncounted");
+            assert_eq!(arena.take(), Some(3));
+        }
+        arena.note_full(3);
+        assert!(arena.shared().collapse_step());
+    }
+
+    #[test]
+    fn only_the_first_segments_begin_with_small_pages() {
+        let arena = arena(FIRST_SMALL + 1);
+        arena.note_full(FIRST_SMALL as u32);
+        assert!(!arena.shared().collapse_step());
+        arena.note_full(FIRST_SMALL as u32 - 1);
+        assert!(arena.shared().collapse_step());
+    }
 }

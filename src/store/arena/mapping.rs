@@ -66,7 +66,8 @@ impl Mapping {
         check(unsafe { libc::mprotect(start.as_ptr().cast(), len, libc::PROT_READ | libc::PROT_WRITE) })
     }
 
-    /// Advice that keeps the contents (huge pages on or off, populate). Refusal is harmless: memory then comes at first touch.
+    /// Advice that keeps the contents (huge pages on, off or now, populate). Refusal is harmless: memory then comes at first touch, or
+    /// stays in small pages.
     pub fn advise(&self, at: usize, len: usize, advice: libc::c_int) {
         let start = self.pointer(at, len);
         // SAFETY: inside our own mapping, and none of the advices passed here changes contents.
@@ -177,4 +178,23 @@ pub(in crate::store) fn prefetch(address: *const u8) {
     }
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let _ = address;
+}
+
+/// Fetches all cache lines of a range into the second-level cache, from where the kernel will copy it.
+pub(in crate::store) fn prefetch_range(range: &[u8]) {
+    for line in range.chunks(64) {
+        let address = line.as_ptr();
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch is a hint; it reads nothing and cannot fault.
+        unsafe {
+            std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T1 }>(address.cast());
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        unsafe {
+            std::arch::asm!("prfm pldl2keep, [{0}]", in(reg) address, options(nostack, readonly, preserves_flags));
+        }
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+        let _ = address;
+    }
 }

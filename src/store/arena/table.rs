@@ -49,6 +49,9 @@ pub(in crate::store) struct TableShared {
     budget: Arc<Budget>,
     /// Buckets in use: how far ahead memory should be ready, and which bucket a hash will ask for.
     used: AtomicUsize,
+    /// Bytes at the start that have been made huge pages. Held while pages change as a whole, by collapsing or by trimming, so that
+    /// the one does not bring back what the other has returned; taken before `state`, for which a partition may have to wait.
+    collapsed: Mutex<usize>,
     state: Mutex<TableState>,
 }
 
@@ -57,8 +60,6 @@ struct TableState {
     granted: usize,
     /// Bytes that are writable and counted: never below `granted`.
     committed: usize,
-    /// Bytes at the start that are huge pages, as far as we made them so.
-    huge: usize,
 }
 
 /// Below this a table grows in small chunks of small pages.
@@ -76,8 +77,9 @@ impl Table {
             mapping.advise(0, mapping.len, libc::MADV_NOHUGEPAGE);
         }
         let base = mapping.base.cast();
-        let state = Mutex::new(TableState { granted: 0, committed: 0, huge: 0 });
-        let shared = TableShared { mapping, huge, budget, used: AtomicUsize::new(0), state };
+        let state = Mutex::new(TableState { granted: 0, committed: 0 });
+        let (used, collapsed) = (AtomicUsize::new(0), Mutex::new(0));
+        let shared = TableShared { mapping, huge, budget, used, collapsed, state };
         Ok(Table { shared: Arc::new(shared), base, len: 0 })
     }
 
@@ -147,7 +149,7 @@ impl Table {
 
 /// The bucket of a hash among `buckets`, of which there is at least one.
 #[inline]
-fn bucket_of(hash: u64, buckets: usize) -> usize {
+pub(in crate::store) fn bucket_of(hash: u64, buckets: usize) -> usize {
     let mask = usize::MAX >> (buckets | 1).leading_zeros();
     let bucket = hash as usize & mask;
     if bucket < buckets { bucket } else { bucket & (mask >> 1) }
@@ -198,21 +200,23 @@ impl TableShared {
 
     /// Makes a huge page of the first small pages that fill one (see collapse.rs). Returns whether it did.
     pub fn collapse_step(&self) -> bool {
-        let mut state = self.state.lock();
-        if !self.huge || state.huge >= SMALL_TABLE || state.granted < state.huge + HUGE_PAGE {
+        let mut collapsed = self.collapsed.lock();
+        let end = *collapsed + HUGE_PAGE;
+        if !self.huge || end > SMALL_TABLE || self.state.lock().granted < end {
             return false;
         }
-        self.mapping.advise(state.huge, HUGE_PAGE, libc::MADV_COLLAPSE);
-        state.huge += HUGE_PAGE;
+        self.mapping.advise(*collapsed, HUGE_PAGE, libc::MADV_COLLAPSE);
+        *collapsed = end;
         true
     }
 
     /// Returns the memory beyond what is granted.
     pub fn trim(&self) {
+        let mut collapsed = self.collapsed.lock();
         let mut state = self.state.lock();
         let surplus = state.committed - state.granted;
         if surplus > 0 {
-            state.huge = state.huge.min(state.granted / HUGE_PAGE * HUGE_PAGE);
+            *collapsed = (*collapsed).min(state.granted / HUGE_PAGE * HUGE_PAGE);
             self.mapping.discard(state.granted, surplus);
             state.committed = state.granted;
             self.budget.index.fetch_sub(surplus, Ordering::Relaxed);
@@ -242,4 +246,31 @@ pub(in crate::store) fn equal_bytes(head: [u64; 2], byte: u8) -> u32 {
     };
     #[cfg(not(target_arch = "x86_64"))]
     (0..16).fold(0, |mask, n| mask | u32::from((head[n / 8] >> (n % 8 * 8)) as u8 == byte) << n)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PER_HUGE_PAGE: usize = HUGE_PAGE / size_of::<Bucket>();
+
+    #[test]
+    fn what_fills_a_huge_page_becomes_one_once_and_again_after_it_was_trimmed() {
+        let budget = Arc::new(Budget::new(1 << 30));
+        let mut table = Table::new(64 << 20, true, budget.clone()).unwrap();
+        let shared = table.shared().clone();
+        assert!(!shared.collapse_step());
+        let number = |bucket: usize| [bucket as u64, !bucket as u64];
+        for _ in 0..2 {
+            assert!(table.grow(2 * PER_HUGE_PAGE - 1));
+            (0..table.len()).for_each(|bucket| table.get_mut(bucket).head = number(bucket));
+            assert_eq!([(); 3].map(|()| shared.collapse_step()), [true, true, false]);
+            assert!((0..table.len()).all(|bucket| table.get(bucket).head == number(bucket)));
+            assert!(table.shrink(10));
+            shared.trim();
+            assert!(!shared.collapse_step());
+            assert_eq!(budget.index.load(Ordering::Relaxed), SMALL_CHUNK);
+            assert_eq!(table.get(9).head, number(9));
+        }
+    }
 }

@@ -1,6 +1,7 @@
 //! Loads by name, and loads put together on the command line.
 
 use crate::load::{Spec, count, duration};
+use crate::report::Unit;
 use crate::workload::{Dist, Ratio, Sizes};
 use serde::Serialize;
 use std::time::Duration;
@@ -98,7 +99,7 @@ impl Load {
         if self.pipeline > 1 {
             text += &format!(", pipeline {}", self.pipeline);
         }
-        text += &format!(", values of {}", self.value_size);
+        text += &format!(", values of {}", self.size());
         if self.ratio.sets == 0 {
             text += ", GET only";
         } else if self.ratio != (Ratio { gets: 9, sets: 1 }) {
@@ -110,11 +111,18 @@ impl Load {
         text
     }
 
-    /// For the rows of a chart: "50×16", "50×1, 16384 B".
+    fn size(&self) -> String {
+        match &self.value_size {
+            Sizes::Fixed(size) => Unit::Bytes.short(*size as f64),
+            sizes => format!("{sizes} B"),
+        }
+    }
+
+    /// For the rows of a chart: "50×16", "50×1, 16 KiB".
     pub fn short(&self) -> String {
         let size = match self.value_size {
             Sizes::Fixed(64) => String::new(),
-            ref sizes => format!(", {sizes} B"),
+            _ => format!(", {}", self.size()),
         };
         format!("{}×{}{size}", self.connections, self.pipeline)
     }

@@ -18,7 +18,7 @@ pub use process::{Process, free_port};
 
 use crate::cli::Outcome;
 use crate::load::{Spec, count, duration};
-use crate::paired::check_turn;
+use crate::paired::{alone, check_turn};
 use crate::report::{Environment, command_line};
 use indicatif::{ProgressBar, ProgressStyle};
 use loads::{Load, LoadOptions};
@@ -101,11 +101,17 @@ pub fn main(args: Args) -> Outcome {
     }
     let method = method(&args)?;
     let bar = progress(&args, loads.len() * (contenders.len() + usize::from(args.with_limit)))?;
-    let mut all = Vec::new();
+    let (mut all, mut failures) = (Vec::new(), Vec::new());
     for load in &loads {
-        let measured = measure(&contenders, load, &method, args.with_limit, &bar)?;
-        bar.suspend(|| println!("{}", text::load(&measured)));
-        all.push(measured);
+        match measure(&contenders, load, &method, args.with_limit, &bar) {
+            Ok(measured) => {
+                bar.suspend(|| println!("{}", text::load(&measured)));
+                all.push(measured);
+            }
+            // What was measured before is not lost to a load that cannot be.
+            Err(error) if all.is_empty() => return Err(error.into()),
+            Err(error) => failures.push(format!("load {}: {error}", load.name)),
+        }
     }
     let items = match args.items {
         Some(items) => memory::measure(&contenders, items, &method, &bar)?,
@@ -114,7 +120,7 @@ pub fn main(args: Args) -> Outcome {
     bar.finish_and_clear();
     print(&args, &all, &items);
     write(&args, &method, &skipped, &all, &items)?;
-    Ok(ExitCode::SUCCESS)
+    if failures.is_empty() { Ok(ExitCode::SUCCESS) } else { Err(failures.join("\n").into()) }
 }
 
 fn method(args: &Args) -> Result<Method, String> {
@@ -131,6 +137,8 @@ fn measure(
     with_limit: bool,
     bar: &ProgressBar,
 ) -> Result<Measured, crate::load::Error> {
+    let said = || bar.set_message("waiting for another measurement on this machine");
+    let _alone = method.servers.realtime.then(|| alone(said));
     let mut contenders = contenders.to_vec();
     if with_limit {
         // Its values have one size: the load's, or its mean.

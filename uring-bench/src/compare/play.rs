@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How to measure.
 #[derive(Clone, Debug)]
@@ -26,15 +26,24 @@ pub struct Method {
     pub client: Spec,
 }
 
-/// How long a server without work is watched, and the share of a processor above which it is stopped while others have their turn.
+/// How long a server without work is watched at a time, and the share of a processor above which it does not rest.
 const IDLE_WATCH: Duration = Duration::from_millis(60);
 const IDLE_SHARE: f64 = 0.02;
+
+/// How long a server may take to rest after its keys were written: one that does not is stopped while others have their turn.
+const RESTING: Duration = Duration::from_millis(500);
+/// How long it may take to tidy up after its connections.
+const TIDYING: Duration = Duration::from_secs(3);
+/// Descriptors besides those of connections.
+const OWN_DESCRIPTORS: u64 = 256;
 
 /// A contender that is ready. Its connections end before its process does.
 struct Ready {
     name: String,
     command: String,
-    session: Session,
+    /// Kept between turns where all contenders' connections fit into this process.
+    session: Option<Session>,
+    spec: Spec,
     process: Process,
     watch: Watch,
     /// It works while it has nothing to do: stopped between its turns.
@@ -54,18 +63,22 @@ pub fn play(
     method: &Method,
     bar: &ProgressBar,
 ) -> Result<Vec<Outcome>, Error> {
-    allow_descriptors(contenders.len() * load.connections)?;
+    let keep = may_connect(contenders.len() * load.connections);
     let mut ready = Vec::new();
     for contender in contenders {
         bar.set_message(format!("{}: starting {}, writing {} keys", load.name, contender.name, load.keys));
-        ready.push(prepare(contender, load, method)?);
+        ready.push(prepare(contender, load, method, keep)?);
     }
-    let calls_before: Vec<Option<u64>> = ready.iter_mut().map(own_calls).collect::<Result<_, _>>()?;
+    // Its own count would hold the calls of connecting, where that is done anew for every turn.
+    let calls_before: Vec<Option<u64>> = ready
+        .iter_mut()
+        .map(|ready| if keep { own_calls(ready) } else { Ok(None) })
+        .collect::<Result<_, _>>()?;
     ready.iter_mut().for_each(|contender| contender.requests = 0);
     alternate(method.rounds, &mut ready, |round, contender| {
         bar.set_message(format!("{}: round {} of {}", load.name, round + 1, method.rounds));
         bar.inc(1);
-        turn(contender, load, method)
+        turn(contender, load, method, keep)
     })?;
     bar.set_message(format!("{}: counting system calls", load.name));
     let mut outcomes = Vec::new();
@@ -96,7 +109,7 @@ fn outcome(contender: Ready, calls_per_request: Option<f64>) -> Outcome {
 }
 
 /// Starts a server, connects, writes all keys.
-fn prepare(contender: &Contender, load: &Load, method: &Method) -> Result<Ready, Error> {
+fn prepare(contender: &Contender, load: &Load, method: &Method, keep: bool) -> Result<Ready, Error> {
     let port = free_port()?;
     let words = contender.command(port)?;
     let spec = Spec { target: format!("127.0.0.1:{port}"), ..load.onto(&method.client) };
@@ -106,23 +119,25 @@ fn prepare(contender: &Contender, load: &Load, method: &Method) -> Result<Ready,
     let mut session = Session::connect(&spec).map_err(named)?;
     let before = watch.sample()?.rss;
     session.preload(|_| {}).map_err(named)?;
-    let start = watch.sample()?;
-    std::thread::sleep(IDLE_WATCH);
-    let idle = watch.sample()?;
-    let memory = Memory::new(before, idle.rss, load);
+    let restless = !rests(&watch, RESTING)?;
+    let memory = Memory::new(before, watch.sample()?.rss, load);
     let mut ready = Ready {
         name: contender.name.clone(),
         command: words.join(" "),
-        session,
+        session: Some(session).filter(|_| keep),
+        spec,
         process,
         watch,
-        restless: busy(&start, &idle) > IDLE_SHARE,
+        restless,
         memory,
         rounds: Rounds::default(),
         latency: new_histogram(),
         requests: 0,
         misses: 0,
     };
+    if !keep {
+        rests(&ready.watch, TIDYING)?;
+    }
     ready.signal(Signal::SIGSTOP)?;
     Ok(ready)
 }
@@ -140,7 +155,11 @@ impl Ready {
 
     fn slice(&mut self, length: Duration) -> Result<Slice, Error> {
         let named = |error: Error| Error { what: format!("{}: {}", self.name, error.what), ..error };
-        let slice = self.session.slice(Until::For(length), |_| {}).map_err(named)?;
+        let session = match &mut self.session {
+            Some(session) => session,
+            none => none.insert(Session::connect(&self.spec).map_err(named)?),
+        };
+        let slice = session.slice(Until::For(length), |_| {}).map_err(named)?;
         if slice.errors > 0 || slice.wrong > 0 || slice.lost_connections > 0 {
             let text = slice.error_texts.first().map(|(text, _)| text.as_str());
             let text = text.or(slice.first_wrong.as_deref()).unwrap_or("no text");
@@ -155,12 +174,32 @@ impl Ready {
     }
 }
 
-fn turn(contender: &mut Ready, load: &Load, method: &Method) -> Result<(), Error> {
+/// Waits until a server does nothing. Whether it came to that in time.
+fn rests(watch: &Watch, patience: Duration) -> Result<bool, Error> {
+    let start = Instant::now();
+    loop {
+        let before = watch.sample()?;
+        std::thread::sleep(IDLE_WATCH);
+        if busy(&before, &watch.sample()?) < IDLE_SHARE {
+            return Ok(true);
+        }
+        if start.elapsed() > patience {
+            return Ok(false);
+        }
+    }
+}
+
+fn turn(contender: &mut Ready, load: &Load, method: &Method, keep: bool) -> Result<(), Error> {
     contender.signal(Signal::SIGCONT)?;
     contender.slice(method.warm_up)?;
     let before = contender.watch.sample()?;
     let slice = contender.slice(load.slice(method.slice))?;
     let after = contender.watch.sample()?;
+    if !keep {
+        contender.session = None;
+        // After its connections have ended, a server closes its sides of them: not in another's turn.
+        rests(&contender.watch, TIDYING)?;
+    }
     contender.signal(Signal::SIGSTOP)?;
     contender.latency.add(&slice.latency).expect("histograms of the same bounds");
     let elapsed = slice.elapsed.as_secs_f64().max(1e-9);
@@ -187,7 +226,7 @@ fn busy(before: &Sample, after: &Sample) -> f64 {
 /// The server's own count of its system calls.
 fn own_calls(contender: &mut Ready) -> Result<Option<u64>, Error> {
     contender.signal(Signal::SIGCONT)?;
-    let calls = own_syscall_counter(contender.session.spec())?;
+    let calls = own_syscall_counter(&contender.spec)?;
     contender.signal(Signal::SIGSTOP)?;
     Ok(calls)
 }
@@ -195,6 +234,7 @@ fn own_calls(contender: &mut Ready) -> Result<Option<u64>, Error> {
 /// System calls per request, counted by the kernel in a slice of their own, because counting slows them.
 fn traced_calls(contender: &mut Ready, load: &Load, method: &Method) -> Result<Option<f64>, Error> {
     contender.signal(Signal::SIGCONT)?;
+    contender.slice(method.warm_up)?;
     let Ok(trace) = SyscallTrace::start(contender.process.pid()) else { return Ok(None) };
     let slice = contender.slice(load.slice(method.slice))?;
     let calls = trace.stop().ok();
@@ -202,15 +242,9 @@ fn traced_calls(contender: &mut Ready, load: &Load, method: &Method) -> Result<O
     Ok(calls.map(|calls| calls as f64 / slice.requests.max(1) as f64))
 }
 
-/// Descriptors for all contenders' connections together, and some for ourselves. The hard limit is raised where we may.
-fn allow_descriptors(connections: usize) -> Result<(), Error> {
-    let wanted = connections as u64 + 256;
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(std::io::Error::from)?;
-    if soft >= wanted {
-        return Ok(());
-    }
-    setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).map_err(|_| {
-        let what = format!("{connections} connections to all contenders together need {wanted} descriptors, and {hard} are allowed");
-        Error::but(what, "raise the limit (ulimit -Hn), compare fewer --contenders, or use fewer -c connections")
-    })
+/// Whether this process can hold so many connections at once. Where it can, its limit is raised.
+fn may_connect(connections: usize) -> bool {
+    let wanted = connections as u64 + OWN_DESCRIPTORS;
+    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return false };
+    soft >= wanted || setrlimit(Resource::RLIMIT_NOFILE, wanted, hard.max(wanted)).is_ok()
 }

@@ -28,17 +28,48 @@ pub struct Answers {
     pub first_wrong: Option<String>,
 }
 
-impl Answers {
-    /// Counts an unverified reply.
+/// Replies of one kind each, counted in registers while a buffer is gone through.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Seen {
+    stored: u64,
+    hits: u64,
+    misses: u64,
+}
+
+impl Seen {
+    /// Counts a reply that is no error.
     #[inline]
     pub fn count(&mut self, reply: Reply<'_>) {
-        self.requests += 1;
         match reply {
             Reply::Stored => self.stored += 1,
             Reply::Value(_) => self.hits += 1,
             Reply::Miss => self.misses += 1,
-            Reply::Error(text) => self.refused(text, 1),
+            Reply::Error(_) => {}
         }
+    }
+}
+
+impl Answers {
+    /// Counts an unverified reply.
+    pub fn count(&mut self, reply: Reply<'_>) {
+        match reply {
+            Reply::Error(text) => {
+                self.requests += 1;
+                self.refused(text, 1);
+            }
+            plain => {
+                let mut seen = Seen::default();
+                seen.count(plain);
+                self.add_seen(&seen);
+            }
+        }
+    }
+
+    pub fn add_seen(&mut self, seen: &Seen) {
+        self.requests += seen.stored + seen.hits + seen.misses;
+        self.stored += seen.stored;
+        self.hits += seen.hits;
+        self.misses += seen.misses;
     }
 
     /// Counts a reply, and whether it is one to this request.

@@ -4,13 +4,13 @@
 //! 2. Count the replies of each connection that received, where the kernel put them.
 //! 3. Give the receive buffers back; encode what is to be sent next.
 
-use super::answers::Answers;
+use super::answers::{Answers, Seen};
 use super::board::Board;
 use super::inbox::{Garbage, Inbox};
 use super::pace::Pace;
 use super::requests::Requests;
-use super::{Error, Spec, connect, new_histogram};
-use crate::proto::Wire;
+use super::{Error, Spec, new_histogram};
+use crate::proto::{Reply, Wire};
 use crate::workload::{Op, Picker, scattered};
 use hdrhistogram::Histogram;
 use kv_server::ring::{ConnId, Driver, End, Event, Outgoing, RecvRef};
@@ -18,7 +18,7 @@ use nix::errno::Errno;
 use nix::time::{ClockId, clock_gettime};
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,9 @@ const FOLD_EVERY: u64 = 100_000_000;
 /// How often lost connections are tried again, in nanoseconds, and how long such a try may take.
 const RETRY_EVERY: u64 = 100_000_000;
 const RETRY_PATIENCE: Duration = Duration::from_millis(250);
+
+/// Makes a connection, within this time.
+pub type Connector = Box<dyn FnMut(Duration) -> Result<OwnedFd, Error>>;
 
 /// What a slice asks for.
 #[derive(Clone, Copy, Debug)]
@@ -82,7 +85,7 @@ pub struct Client<D: Driver, W: Wire> {
     requests: Requests<W>,
     picker: Picker,
     spec: Arc<Spec>,
-    addresses: Arc<[SocketAddr]>,
+    connector: Connector,
     board: Arc<Board>,
     /// By the driver's slots.
     conns: Vec<Option<Conn<W::Resume>>>,
@@ -112,7 +115,7 @@ impl<D: Driver, W: Wire> Client<D, W> {
         requests: Requests<W>,
         picker: Picker,
         spec: Arc<Spec>,
-        addresses: Arc<[SocketAddr]>,
+        connector: Connector,
         board: Arc<Board>,
         connections: usize,
     ) -> Result<Self, Error> {
@@ -121,7 +124,7 @@ impl<D: Driver, W: Wire> Client<D, W> {
             requests,
             picker,
             spec,
-            addresses,
+            connector,
             board,
             conns: Vec::new(),
             ready: Vec::new(),
@@ -145,8 +148,7 @@ impl<D: Driver, W: Wire> Client<D, W> {
     }
 
     fn add_connection(&mut self, patience: Duration) -> Result<(), Error> {
-        let socket = connect::connect(&self.addresses, &self.spec, patience)?;
-        let id = self.driver.adopt(socket)?;
+        let id = self.driver.adopt((self.connector)(patience)?)?;
         self.driver.start_recv(id);
         let slot = id.slot as usize;
         if self.conns.len() <= slot {
@@ -310,7 +312,13 @@ impl<D: Driver, W: Wire> Client<D, W> {
                 None => answers.count(reply),
             })
         } else {
-            conn.inbox.feed(wire, bytes, false, |reply| answers.count(reply))
+            let mut seen = Seen::default();
+            let fed = conn.inbox.feed(wire, bytes, false, |reply| match reply {
+                Reply::Error(text) => answers.count(Reply::Error(text)),
+                plain => seen.count(plain),
+            });
+            answers.add_seen(&seen);
+            fed
         };
         let answered = to_usize(answers.requests - before);
         if answered > conn.in_flight {
@@ -341,7 +349,9 @@ impl<D: Driver, W: Wire> Client<D, W> {
         self.ready.retain(|slot| *slot != id.slot);
         self.in_flight -= in_flight;
         self.answers.lost_connections += 1;
-        self.answers.refused(text.as_bytes(), (in_flight as u64).max(1));
+        if in_flight > 0 {
+            self.answers.refused(text.as_bytes(), in_flight as u64);
+        }
         self.driver.close(id, false);
         self.lost += 1;
         self.answered_at = self.now;

@@ -25,6 +25,8 @@ mod inbox;
 mod pace;
 mod requests;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod spec;
 
 pub use args::{LoadArgs, count, duration};

@@ -348,7 +348,12 @@ fn serve<W: Wire>(
             Err(error) if engine == Engine::Uring => {
                 Err(Error::but(error.to_string(), "or use --engine epoll"))
             }
-            Err(_) => serve_with(Epoll::new(&options)?, index, start, wire, board, orders, news),
+            Err(error) => {
+                if index == 0 {
+                    eprintln!("uring-bench: going on with epoll, which costs more: {error}");
+                }
+                serve_with(Epoll::new(&options)?, index, start, wire, board, orders, news)
+            }
         },
     }
 }
@@ -367,10 +372,11 @@ fn serve_with<D: Driver, W: Wire>(
     let seed = spec.seed.wrapping_mul(1_000_003).wrapping_add(index as u64);
     let requests = Requests::new(wire, start.values.clone(), spec.verify, seed);
     let picker = Picker::new(start.mix.clone(), seed);
-    let (addresses, board) = (Arc::clone(&start.addresses), Arc::clone(board));
+    let (addresses, asks) = (Arc::clone(&start.addresses), Arc::clone(spec));
+    let connector = Box::new(move |patience| connect::connect(&addresses, &asks, patience));
+    let (spec, board) = (Arc::clone(spec), Arc::clone(board));
     let connections = share(spec.connections, index, spec.threads);
-    let mut client =
-        Client::connect(driver, requests, picker, Arc::clone(spec), addresses, board, connections)?;
+    let mut client = Client::connect(driver, requests, picker, spec, connector, board, connections)?;
     // Nobody listens any more only when the session is being dropped; then `orders` ends too.
     let _ = news.send(News::Connected { engine });
     while let Ok(job) = orders.recv() {

@@ -51,8 +51,8 @@ pub enum Scan<'a> {
 
 /// One protocol: requests out, replies in. A `SET` is its head, the value, and its tail.
 pub trait Wire: Clone + Send + 'static {
-    /// How far an incomplete reply has been looked at; handed in again with the same bytes and more behind them, and
-    /// reset by the scanner with every whole reply.
+    /// What the scanner remembers of a connection, such as how far it has looked at an incomplete reply: that comes again,
+    /// with more bytes behind it.
     type Resume: Default + std::fmt::Debug;
 
     fn put_get(&self, key: u64, out: &mut Vec<u8>);

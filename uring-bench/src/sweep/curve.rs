@@ -22,18 +22,19 @@ const BEARABLE: f64 = 2.0;
 /// Uncounted load before each slice.
 const WARM_UP: Duration = Duration::from_millis(30);
 
-/// Latencies at one rate, all its slices together.
+/// Latencies at one rate. Percentiles are medians over its slices, so that one stall of the machine does not decide them.
 #[derive(Clone, Debug, Serialize)]
 pub struct Point {
     pub share: f64,
     /// Requests per second: due, and answered.
     pub due: f64,
     pub answered: f64,
-    pub p50_ns: u64,
-    pub p99_ns: u64,
-    pub p999_ns: u64,
+    pub p50_ns: f64,
+    pub p99_ns: f64,
+    pub p999_ns: f64,
     /// None where the server's process is unknown.
     pub server_busy: Option<f64>,
+    /// All slices together.
     #[serde(skip)]
     pub latency: Histogram<u64>,
 }
@@ -73,6 +74,8 @@ struct Rate {
     share: f64,
     due: f64,
     latency: Histogram<u64>,
+    /// p50, p99 and p99.9 of each slice, in nanoseconds.
+    percentiles: [Vec<f64>; 3],
     answered: u64,
     elapsed: Duration,
     cpu: Option<Duration>,
@@ -111,6 +114,7 @@ impl Rate {
             share,
             due,
             latency: new_histogram(),
+            percentiles: [const { Vec::new() }; 3],
             answered: 0,
             elapsed: Duration::ZERO,
             cpu: Some(Duration::ZERO),
@@ -122,6 +126,9 @@ impl Rate {
         session.slice(Until::For(WARM_UP), |_| {})?;
         let (slice, cpu) = subject.slice(session, length)?;
         self.latency.add(&slice.latency).expect("histograms of the same bounds");
+        for (values, quantile) in self.percentiles.iter_mut().zip([0.5, 0.99, 0.999]) {
+            values.push(slice.latency.value_at_quantile(quantile) as f64);
+        }
         self.answered += slice.requests;
         self.elapsed += slice.elapsed.max(length);
         self.cpu = self.cpu.zip(cpu).map(|(sum, cpu)| sum + cpu);
@@ -130,13 +137,15 @@ impl Rate {
 
     fn point(self) -> Point {
         let elapsed = self.elapsed.as_secs_f64().max(1e-9);
+        let [p50_ns, p99_ns, p999_ns] =
+            self.percentiles.map(|values| Spread::of(&values).map_or(0.0, |s| s.median));
         Point {
             share: self.share,
             due: self.due,
             answered: self.answered as f64 / elapsed,
-            p50_ns: self.latency.value_at_quantile(0.5),
-            p99_ns: self.latency.value_at_quantile(0.99),
-            p999_ns: self.latency.value_at_quantile(0.999),
+            p50_ns,
+            p99_ns,
+            p999_ns,
             server_busy: self.cpu.map(|cpu| cpu.as_secs_f64() / elapsed),
             latency: self.latency,
         }
@@ -145,9 +154,8 @@ impl Rate {
 
 /// The highest rate that is kept up with and whose p99 is bearable.
 fn knee(points: &[Point]) -> Option<usize> {
-    let best = points.iter().map(|point| point.p99_ns).min()? as f64;
-    let bears =
-        |point: &Point| point.answered >= point.due * KEEPS_UP && point.p99_ns as f64 <= best * BEARABLE;
+    let best = points.iter().map(|point| point.p99_ns).min_by(f64::total_cmp)?;
+    let bears = |point: &Point| point.answered >= point.due * KEEPS_UP && point.p99_ns <= best * BEARABLE;
     points.iter().rposition(bears)
 }
 
@@ -155,19 +163,20 @@ fn knee(points: &[Point]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn point(due: f64, answered: f64, p99_ns: u64) -> Point {
+    fn point(due: f64, answered: f64, p99_ns: f64) -> Point {
         let latency = new_histogram();
-        Point { share: due, due, answered, p50_ns: 1, p99_ns, p999_ns: p99_ns, server_busy: None, latency }
+        Point { share: due, due, answered, p50_ns: 1.0, p99_ns, p999_ns: p99_ns, server_busy: None, latency }
     }
 
     #[test]
     fn the_knee_is_the_last_rate_with_bearable_latency_that_is_kept_up_with() {
-        let rising = [point(1.0, 1.0, 120), point(2.0, 2.0, 100), point(3.0, 3.0, 199), point(4.0, 4.0, 230)];
+        let rising =
+            [point(1.0, 1.0, 120.0), point(2.0, 2.0, 100.0), point(3.0, 3.0, 199.0), point(4.0, 4.0, 230.0)];
         assert_eq!(knee(&rising), Some(2));
-        let behind = [point(1.0, 1.0, 100), point(2.0, 1.9, 100)];
+        let behind = [point(1.0, 1.0, 100.0), point(2.0, 1.9, 100.0)];
         assert_eq!(knee(&behind), Some(0));
         assert_eq!(knee(&[]), None);
-        assert_eq!(knee(&[point(9.0, 1.0, 100)]), None, "a server that never keeps up has none");
+        assert_eq!(knee(&[point(9.0, 1.0, 100.0)]), None, "a server that never keeps up has none");
     }
 
     #[test]

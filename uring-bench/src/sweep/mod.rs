@@ -12,7 +12,7 @@ mod report;
 use crate::cli::Outcome;
 use crate::compare::{Contender, Machine, Process, choose, free_port};
 use crate::load::{Error, Spec, count, duration};
-use crate::paired::check_turn;
+use crate::paired::{alone, check_turn};
 use crate::server::Watch;
 use crate::workload::{Dist, Ratio, Sizes};
 use curve::Curve;
@@ -107,6 +107,8 @@ pub fn main(args: Args) -> Outcome {
     let rates = if args.no_curve { 0 } else { curve::SHARES.len() };
     let bar = ProgressBar::new(((plan.len() + rates) * args.repeats) as u64);
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}  {msg}  {eta} left")?);
+    let said = || bar.set_message("waiting for another measurement on this machine");
+    let _alone = method.base.realtime.then(|| alone(said));
     let cells = grid::play(&subject, &plan, &method, &bar)?;
     let curve = if args.no_curve { None } else { Some(curve::play(&subject, &args, &method, &bar)?) };
     bar.finish_and_clear();

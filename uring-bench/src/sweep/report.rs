@@ -7,6 +7,9 @@ use serde::Serialize;
 
 const NOTHING: &str = "–";
 
+/// A figure of a cell.
+type Pick = fn(&Figures) -> Option<f64>;
+
 #[derive(Serialize)]
 struct Report<'a> {
     command: String,
@@ -49,15 +52,14 @@ fn knee(curve: &Curve) -> String {
             "knee: {} ({} of the peak), p99 {}: the highest rate that is kept up with and whose p99 is at most twice the best",
             Unit::PerSecond.figure(point.due),
             Unit::Share.short(point.share),
-            Unit::Nanoseconds.figure(point.p99_ns as f64)
+            Unit::Nanoseconds.figure(point.p99_ns)
         ),
         None => "no knee: no rate is kept up with at a p99 of at most twice the best".to_owned(),
     }
 }
 
 fn named(point: &Point) -> String {
-    let [p50, p99, p999] =
-        [point.p50_ns, point.p99_ns, point.p999_ns].map(|ns| Unit::Nanoseconds.figure(ns as f64));
+    let [p50, p99, p999] = [point.p50_ns, point.p99_ns, point.p999_ns].map(|ns| Unit::Nanoseconds.figure(ns));
     format!("at {} of the peak: p50 {p50}, p99 {p99}, p99.9 {p999}", Unit::Share.short(point.share))
 }
 
@@ -74,7 +76,7 @@ fn grid(cells: &[Cell]) -> Table {
         "p99",
     ]);
     for cell in cells {
-        let figure = |pick: fn(&Figures) -> Option<f64>, unit: Unit| {
+        let figure = |pick: Pick, unit: Unit| {
             cell.figures.as_ref().and_then(pick).map_or(NOTHING.to_owned(), |value| unit.figure(value))
         };
         table.row([
@@ -95,7 +97,7 @@ fn grid(cells: &[Cell]) -> Table {
 fn points(curve: &Curve) -> Table {
     let mut table = Table::new(&["of the peak", "due", "answered", "p50", "p99", "p99.9", "server busy"]);
     for point in &curve.points {
-        let time = |ns: u64| Unit::Nanoseconds.figure(ns as f64);
+        let time = |ns: f64| Unit::Nanoseconds.figure(ns);
         table.row([
             Unit::Share.short(point.share),
             Unit::PerSecond.figure(point.due),
@@ -121,7 +123,7 @@ pub fn page(server: &str, cells: &[Cell], curve: Option<&Curve>) -> Page {
     sizes.dedup();
     for size in sizes {
         let of_size: Vec<&Cell> = cells.iter().filter(|cell| cell.value_size == size).collect();
-        let maps: [(&str, fn(&Figures) -> Option<f64>); 2] = [
+        let maps: [(&str, Pick); 2] = [
             ("Requests per second of the server's processor time", |figures| figures.per_cpu_second),
             ("Requests per second", |figures| Some(figures.per_second)),
         ];
@@ -140,7 +142,7 @@ pub fn page(server: &str, cells: &[Cell], curve: Option<&Curve>) -> Page {
 
 fn show_curve(page: &mut Page, curve: &Curve) {
     page.section("Latency as the rate rises");
-    let time = |ns: u64| Unit::Nanoseconds.figure(ns as f64);
+    let time = |ns: f64| Unit::Nanoseconds.figure(ns);
     let mut figures = vec![("peak, closed loop", Unit::PerSecond.figure(curve.peak))];
     if let Some(point) = curve.knee() {
         figures.push(("knee", Unit::PerSecond.figure(point.due)));
@@ -160,9 +162,9 @@ fn show_curve(page: &mut Page, curve: &Curve) {
         x: Axis::new("requests due per second", Unit::PerSecond, Scale::Linear),
         y: Axis::new("latency", Unit::Nanoseconds, Scale::Log),
         series: vec![
-            line("p50", |point| point.p50_ns as f64),
-            line("p99", |point| point.p99_ns as f64),
-            line("p99.9", |point| point.p999_ns as f64),
+            line("p50", |point| point.p50_ns),
+            line("p99", |point| point.p99_ns),
+            line("p99.9", |point| point.p999_ns),
         ],
     });
     if curve.points.iter().any(|point| point.server_busy.is_some()) {
@@ -186,7 +188,7 @@ fn show_curve(page: &mut Page, curve: &Curve) {
 }
 
 /// Connections down, pipelines across.
-fn heat_map(title: &str, cells: &[&Cell], pick: fn(&Figures) -> Option<f64>) -> HeatMap {
+fn heat_map(title: &str, cells: &[&Cell], pick: Pick) -> HeatMap {
     let mut columns: Vec<usize> = cells.iter().map(|cell| cell.pipeline).collect();
     let mut rows: Vec<usize> = cells.iter().map(|cell| cell.connections).collect();
     columns.sort_unstable();
@@ -244,9 +246,9 @@ mod tests {
             share: 0.5,
             due: 1e5,
             answered: 1e5,
-            p50_ns: 50_000,
-            p99_ns: 90_000,
-            p999_ns: 120_000,
+            p50_ns: 5e4,
+            p99_ns: 9e4,
+            p999_ns: 1.2e5,
             server_busy: Some(0.4),
             latency: new_histogram(),
         };

@@ -37,20 +37,9 @@ impl Names {
     /// Writes `key`'s digits over those of key 0. `name` is as long as [`Names::len`] says.
     #[inline]
     pub fn number(&self, key: u64, name: &mut [u8]) {
-        let mut rest = key;
-        let mut end = name.len();
-        while end >= 8 {
-            name[end - 8..end].copy_from_slice(&eight_digits((rest % 100_000_000) as u32)); // Below 10^8.
-            rest /= 100_000_000;
-            end -= 8;
-            if rest == 0 {
-                return;
-            }
-        }
-        while rest > 0 && end > 0 {
-            end -= 1;
-            name[end] = b'0' + (rest % 10) as u8; // A digit.
-            rest /= 10;
+        match name.last_chunk_mut::<8>() {
+            Some(last) if key < 100_000_000 => *last = eight_digits(key as u32), // Below 10^8.
+            _ => number_by_parts(key, name),
         }
     }
 
@@ -59,6 +48,23 @@ impl Names {
         let mut name = self.zero();
         self.number(key, &mut name);
         name
+    }
+}
+
+/// Eight digits at a time from the end, then one by one.
+#[inline(never)]
+fn number_by_parts(key: u64, name: &mut [u8]) {
+    let mut rest = key;
+    let mut end = name.len();
+    while end >= 8 && rest > 0 {
+        name[end - 8..end].copy_from_slice(&eight_digits((rest % 100_000_000) as u32)); // Below 10^8.
+        rest /= 100_000_000;
+        end -= 8;
+    }
+    while end > 0 && rest > 0 {
+        end -= 1;
+        name[end] = b'0' + (rest % 10) as u8; // A digit.
+        rest /= 10;
     }
 }
 

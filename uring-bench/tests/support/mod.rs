@@ -1,5 +1,7 @@
 //! The real server, servers made to misbehave, and the benchmark as a user runs it.
 
+#![allow(dead_code, reason = "each test file uses its own part of these helpers")]
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -27,7 +29,7 @@ pub fn text(output: &Output) -> String {
 }
 
 /// The server's binary, built beside the benchmark's: cargo names binaries only to tests of their own package.
-fn server_binary() -> &'static Path {
+pub fn server_binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let folder = Path::new(env!("CARGO_BIN_EXE_uring-bench")).parent().expect("a folder of binaries");
