@@ -34,6 +34,10 @@ pub const FIXED_EXTRA: usize = 4 << 20;
 pub const MAX_VALUE_SIZE: usize = 512 << 20;
 /// A value is at most the memory limit divided by this: writing one must not empty the cache.
 pub const VALUE_SHARE: usize = 4;
+/// Freed memory of large values that is kept for the next ones: at most the memory limit divided by this, and at most so many bytes.
+/// Enough for what a server's connections replace at the same time, little enough not to be missed by the keys.
+pub const SPARE_SHARE: usize = 64;
+pub const SPARE_BYTES: usize = 64 << 20;
 /// Longest key, bytes: an item's header holds its length in 16 bits.
 pub const MAX_KEY_LEN: usize = u16::MAX as usize;
 

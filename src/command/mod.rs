@@ -32,7 +32,7 @@ pub use table::{COMMANDS, ErrorText, Spec};
 use crate::conn::Session;
 use crate::proto::resp::Writer;
 use crate::proto::{Outcome, ReplyBuf};
-use crate::store::{Key, Store};
+use crate::store::{Buffer, Key, Store};
 use bumpalo::Bump;
 use table::BarrierFn;
 
@@ -93,6 +93,8 @@ pub struct Barrier<'a> {
 /// What planning needs to know.
 pub struct PlanContext<'a, 'c> {
     pub store: &'c Store,
+    /// What the arguments may lie in.
+    pub buffer: Option<&'c Buffer>,
     /// Holds what a request needs beyond the received bytes; reset when the round is over.
     pub bump: &'a Bump,
     pub session: &'c Session,

@@ -15,7 +15,7 @@ pub use common::plan_common;
 use super::table::{self, COMMANDS, ErrorText, Kind, PlanFn, Spec};
 use super::{Barrier, BarrierFn, CommandStats, Op, Payload, Plan, PlanContext, Request};
 use crate::proto::Outcome;
-use crate::store::{Store, WriteError};
+use crate::store::WriteError;
 
 pub const SYNTAX: &str = "ERR syntax error";
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
@@ -152,13 +152,13 @@ pub fn refused(error: WriteError) -> &'static str {
     }
 }
 
-/// A value ready to be written; a large one is copied to its place now, outside of any lock.
+/// A value ready to be written; a large one is copied to its place now, outside of any lock, unless it can stay where it arrived.
 #[inline]
-pub fn payload<'a>(value: &'a [u8], store: &Store) -> Result<Payload<'a>, ErrorText> {
-    if value.len() <= store.large_threshold() {
+pub fn payload<'a>(value: &'a [u8], ctx: &PlanContext<'a, '_>) -> Result<Payload<'a>, ErrorText> {
+    if value.len() <= ctx.store.large_threshold() {
         return Ok(Payload::Inline(value));
     }
-    match store.large_value(value) {
+    match ctx.store.large_value_in(value, ctx.buffer) {
         Ok(bytes) => Ok(Payload::Large(Box::new(bytes))),
         Err(error) => Err(refused(error).into()),
     }

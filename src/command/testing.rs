@@ -71,6 +71,7 @@ impl<H: Host> Client<H> {
         let mut out = ReplyBuf::default();
         let ctx = PlanContext {
             store: &self.store,
+            buffer: None,
             bump: &bump,
             session: &self.session,
             host: &self.host,

@@ -36,6 +36,7 @@ pub async fn sample(shared: Arc<Shared>) {
         });
         if n == 0 {
             shared.sample_memory();
+            shared.store.budget().age_spares();
         }
     }
 }

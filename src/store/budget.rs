@@ -10,6 +10,7 @@
 //!                          partitions give segments back beyond ──┘
 //! ```
 
+use super::spares::Spares;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// Counts bytes by part against one live limit. Shared by all partitions and connections; every figure is in bytes.
@@ -20,12 +21,13 @@ pub struct Budget {
     pub segments: AtomicUsize,
     /// Committed index memory.
     pub index: AtomicUsize,
-    /// Large values that live in mappings of their own.
+    /// Large values that live in mappings of their own, and such mappings kept for the next ones.
     pub large: AtomicUsize,
     /// Connection state, inboxes, outboxes, receive buffers.
     pub connections: AtomicUsize,
     /// What the process needs before the first key: code, rings, threads (measured at start).
     pub fixed: AtomicUsize,
+    pub(super) spares: Spares,
 }
 
 impl Budget {
@@ -37,6 +39,7 @@ impl Budget {
             large: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
             fixed: AtomicUsize::new(0),
+            spares: Spares::default(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Large values: each in memory of its own, so that its bytes go back to the kernel with the last reader.
 //!
-//! They are counted in `Budget::large` from the moment the memory exists until the last pin is dropped, whoever holds it.
+//! They are counted in `Budget::large` from the moment the memory exists until the last pin is dropped, whoever holds it; or in
+//! `Budget::connections` as long as it is lent to a connection whose request is still arriving (buffer.rs).
 //! The partition's item holds an index into its [`LargeTable`].
 
 use super::arena::OwnMemory;
@@ -10,55 +11,133 @@ use super::{Budget, Key, Partition, WriteError};
 use bytes::Bytes;
 use slab::Slab;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 /// Memory of one large value, counted in the budget while it lives.
 pub(super) struct LargeMemory {
-    memory: OwnMemory,
+    /// Until it is dropped.
+    memory: Option<OwnMemory>,
     budget: Arc<Budget>,
+    /// Counted as a connection's.
+    lent: AtomicBool,
 }
 
 impl LargeMemory {
     /// Zeroes. `NeedsRoom` if the budget has no room, `OutOfMemory` if the kernel refuses (vm.max_map_count, overcommit).
     pub fn new(len: usize, budget: &Arc<Budget>) -> Result<LargeMemory, WriteError> {
         let resident = len.max(1).next_multiple_of(4096);
-        if !budget.try_take(&budget.large, resident) {
-            return Err(WriteError::NeedsRoom);
-        }
-        match OwnMemory::new(len) {
+        take(budget, &budget.large, resident, false)?;
+        LargeMemory::mapped(resident, false, budget)
+    }
+
+    /// As `new`, lent to a connection; `granted`: whatever room there is.
+    pub fn lent(len: usize, granted: bool, budget: &Arc<Budget>) -> Result<LargeMemory, WriteError> {
+        let resident = len.max(1).next_multiple_of(4096);
+        take(budget, &budget.connections, resident, granted)?;
+        LargeMemory::mapped(resident, true, budget)
+    }
+
+    /// Memory that has been counted.
+    fn mapped(resident: usize, lent: bool, budget: &Arc<Budget>) -> Result<LargeMemory, WriteError> {
+        match OwnMemory::new(resident) {
             Ok(memory) => {
-                debug_assert_eq!(memory.resident(), resident, "what is taken here is what `drop` gives back");
-                Ok(LargeMemory { memory, budget: budget.clone() })
+                Ok(LargeMemory { memory: Some(memory), budget: budget.clone(), lent: AtomicBool::new(lent) })
             }
             Err(_) => {
-                budget.large.fetch_sub(resident, Relaxed);
+                part(budget, lent).fetch_sub(resident, Relaxed);
                 Err(WriteError::OutOfMemory)
             }
         }
     }
 
     pub fn copy_of(bytes: &[u8], budget: &Arc<Budget>) -> Result<Bytes, WriteError> {
-        let mut memory = LargeMemory::new(bytes.len().max(1), budget)?;
-        memory.memory.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
-        Ok(Bytes::from_owner(View { memory: Arc::new(memory), len: bytes.len() }))
+        let mut memory = match LargeMemory::spare(bytes.len(), budget) {
+            Some(spare) => spare,
+            None => LargeMemory::new(bytes.len(), budget)?,
+        };
+        memory.bytes_mut()[..bytes.len()].copy_from_slice(bytes);
+        Ok(Bytes::from_owner(View { memory: Arc::new(memory), start: 0, len: bytes.len() }))
+    }
+
+    /// What somebody has freed: at least `len` bytes, with whatever is in them.
+    pub fn spare(len: usize, budget: &Arc<Budget>) -> Option<LargeMemory> {
+        let memory = Some(budget.take_spare(len)?);
+        Some(LargeMemory { memory, budget: budget.clone(), lent: AtomicBool::new(false) })
+    }
+
+    /// Makes it `len` bytes long at least, keeping what is in it. Errors as those of `new`; `granted`: whatever room there is.
+    pub fn grow(&mut self, len: usize, granted: bool) -> Result<(), WriteError> {
+        let growth = len.next_multiple_of(4096).saturating_sub(self.bytes().len());
+        let part = part(&self.budget, *self.lent.get_mut());
+        take(&self.budget, part, growth, granted)?;
+        let grown = self.memory.as_mut().is_some_and(|memory| memory.grow(len).is_ok());
+        if !grown {
+            part.fetch_sub(growth, Relaxed);
+            return Err(WriteError::OutOfMemory);
+        }
+        Ok(())
+    }
+
+    /// Counts it as a connection's from now on.
+    pub fn lend(&self) {
+        if !self.lent.swap(true, Relaxed) {
+            self.recount(&self.budget.large, &self.budget.connections);
+        }
+    }
+
+    /// Counts it as a value's from now on.
+    pub fn keep(&self) {
+        if self.lent.swap(false, Relaxed) {
+            self.recount(&self.budget.connections, &self.budget.large);
+        }
+    }
+
+    fn recount(&self, from: &AtomicUsize, to: &AtomicUsize) {
+        to.fetch_add(self.bytes().len(), Relaxed);
+        from.fetch_sub(self.bytes().len(), Relaxed);
+    }
+
+    /// Whole pages: more than was asked for, and beyond what its user has written there may be what an earlier one left.
+    pub fn bytes(&self) -> &[u8] {
+        self.memory.as_ref().expect("only `drop` takes it").bytes()
+    }
+
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.memory.as_mut().expect("only `drop` takes it").bytes_mut()
     }
 }
 
 impl Drop for LargeMemory {
     fn drop(&mut self) {
-        self.budget.large.fetch_sub(self.memory.resident(), Relaxed);
+        self.keep();
+        if let Some(memory) = self.memory.take() {
+            self.budget.retire(memory);
+        }
     }
 }
 
+fn part(budget: &Budget, lent: bool) -> &AtomicUsize {
+    if lent { &budget.connections } else { &budget.large }
+}
+
+fn take(budget: &Budget, part: &AtomicUsize, bytes: usize, granted: bool) -> Result<(), WriteError> {
+    if granted {
+        part.fetch_add(bytes, Relaxed);
+        return Ok(());
+    }
+    if budget.try_take(part, bytes) { Ok(()) } else { Err(WriteError::NeedsRoom) }
+}
+
 /// What a pin of a large value owns.
-struct View {
-    memory: Arc<LargeMemory>,
-    len: usize,
+pub(super) struct View {
+    pub memory: Arc<LargeMemory>,
+    pub start: usize,
+    pub len: usize,
 }
 
 impl AsRef<[u8]> for View {
     fn as_ref(&self) -> &[u8] {
-        &self.memory.memory.bytes()[..self.len]
+        &self.memory.bytes()[self.start..][..self.len]
     }
 }
 
@@ -73,14 +152,14 @@ impl LargeValue {
     fn bytes(&self) -> &[u8] {
         match self {
             LargeValue::Given(bytes) => bytes,
-            LargeValue::Editable { memory, len } => &memory.memory.bytes()[..*len],
+            LargeValue::Editable { memory, len } => &memory.bytes()[..*len],
         }
     }
 
     fn into_bytes(self) -> Bytes {
         match self {
             LargeValue::Given(bytes) => bytes,
-            LargeValue::Editable { memory, len } => Bytes::from_owner(View { memory, len }),
+            LargeValue::Editable { memory, len } => Bytes::from_owner(View { memory, start: 0, len }),
         }
     }
 }
@@ -117,7 +196,7 @@ impl LargeTable {
         match &self.values[slot] {
             LargeValue::Given(bytes) => bytes.clone(),
             LargeValue::Editable { memory, len } => {
-                Bytes::from_owner(View { memory: memory.clone(), len: *len })
+                Bytes::from_owner(View { memory: memory.clone(), start: 0, len: *len })
             }
         }
     }
@@ -131,7 +210,7 @@ impl LargeTable {
     /// The value resized in place, if it is editable, unpinned and its memory fits the new length.
     fn resize(&mut self, slot: usize, new_len: usize) -> Option<&mut [u8]> {
         let LargeValue::Editable { memory, len } = &mut self.values[slot] else { return None };
-        let bytes = Arc::get_mut(memory)?.memory.bytes_mut();
+        let bytes = Arc::get_mut(memory)?.bytes_mut();
         if new_len > bytes.len() || new_len < bytes.len() / 2 {
             return None;
         }
@@ -182,7 +261,7 @@ impl Partition {
             let spare = if new_len > old_len { new_len / 8 } else { 0 };
             let mut memory = self.large_memory(new_len + spare)?;
             let kept = old_len.min(new_len);
-            let bytes = &mut memory.memory.bytes_mut()[..new_len];
+            let bytes = &mut memory.bytes_mut()[..new_len];
             bytes[..kept].copy_from_slice(&self.large.value(slot)[..kept]);
             edit(bytes);
             let old = self.large.replace(slot, memory, new_len);
@@ -207,7 +286,7 @@ impl Partition {
     ) -> Result<(), WriteError> {
         let mut memory = self.large_memory(new_len)?;
         let (offset, header, found) = self.write(key, found, draft, now_ms)?;
-        let bytes = memory.memory.bytes_mut();
+        let bytes = &mut memory.bytes_mut()[..new_len];
         if let Some(old) = found {
             let value = old.header.value(&self.arena, old.offset);
             bytes[..value.len()].copy_from_slice(value);

@@ -17,6 +17,7 @@
 
 mod arena;
 pub mod budget;
+mod buffer;
 mod eviction;
 mod index;
 mod item;
@@ -25,10 +26,12 @@ mod log;
 mod maintenance;
 mod partition;
 mod scan;
+mod spares;
 mod writing;
 
 pub use arena::return_large_frees;
 pub use budget::Budget;
+pub use buffer::Buffer;
 pub use partition::{Entry, Partition, PartitionStats};
 
 use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
@@ -265,6 +268,18 @@ impl Store {
         self.limits.max_key_len
     }
 
+    /// A large value in memory of its own: that of the buffer it arrived in, if it is most of it; else a copy, for which room is made
+    /// first. Call without holding any partition.
+    pub fn large_value_in(&self, bytes: &[u8], buffer: Option<&Buffer>) -> Result<Bytes, WriteError> {
+        if bytes.len() > self.config.max_value_size {
+            return Err(WriteError::TooLarge);
+        }
+        match buffer.and_then(|buffer| buffer.take_value(bytes)) {
+            Some(value) => Ok(value),
+            None => self.large_value(bytes),
+        }
+    }
+
     /// Copies a large value into memory of its own, making room for it first. Call without holding any partition.
     pub fn large_value(&self, bytes: &[u8]) -> Result<Bytes, WriteError> {
         if bytes.len() > self.config.max_value_size {
@@ -272,7 +287,7 @@ impl Store {
         }
         loop {
             match large::LargeMemory::copy_of(bytes, &self.budget) {
-                Err(WriteError::NeedsRoom) => self.make_room(bytes.len())?,
+                Err(WriteError::NeedsRoom) => self.make_room_or_spare(bytes.len(), bytes.len())?,
                 result => return result,
             }
         }
@@ -281,6 +296,11 @@ impl Store {
     /// Evicts from whichever partitions hold most until `bytes` fit into the budget, locking one at a time. Call without
     /// holding any partition.
     pub fn make_room(&self, bytes: usize) -> Result<(), WriteError> {
+        self.make_room_or_spare(bytes, usize::MAX)
+    }
+
+    /// As `make_room`, but content with a spare for `len` bytes: what is evicted on the way may be just that.
+    fn make_room_or_spare(&self, bytes: usize, len: usize) -> Result<(), WriteError> {
         // The index may be about to grow, and writers take whole segments: ask for a little more than was asked for.
         let segment = self.memory[0].0.segment_size();
         let wanted = bytes.next_multiple_of(4096).max(segment) + (64 << 10);
@@ -290,10 +310,10 @@ impl Store {
         let mut exhausted = 0;
         loop {
             let missing = wanted.saturating_sub(self.budget.room());
-            if missing == 0 {
+            if missing == 0 || self.budget.has_spare(len) {
                 return Ok(());
             }
-            if self.memory.iter().any(|(arena, _)| arena.return_ready()) {
+            if self.budget.release_spare() || self.memory.iter().any(|(arena, _)| arena.return_ready()) {
                 continue;
             }
             // The fullest first; one that has nothing to give hands over to the next.
@@ -319,7 +339,7 @@ impl Store {
     /// need one, at most 2 MiB. For the control thread, every few milliseconds, again at once while it returns true.
     pub fn prefault_step(&self) -> bool {
         if self.budget.excess() > 0 {
-            return self.memory.iter().any(|(arena, _)| arena.return_ready());
+            return self.budget.release_spare() || self.memory.iter().any(|(arena, _)| arena.return_ready());
         }
         let mut done = false;
         for (arena, tables) in &self.memory {

@@ -24,6 +24,8 @@ pub struct Conn {
     pub json_resume: json::Resume,
     /// Total length at which the inbox is worth parsing again.
     pub need: usize,
+    /// Average length of the last requests that did not come at once, or how long the one is that is on its way: likely that of the next.
+    pub usual: usize,
     /// Unix milliseconds when bytes last came from the peer, or were taken by it after they had to wait.
     pub last_active_ms: u64,
     /// Index into this turn's sources plus one; 0: none.
@@ -40,6 +42,8 @@ pub struct Conn {
     pub waits: bool,
     /// Bytes last reported to the memory budget.
     pub charged: usize,
+    /// Bytes of the inbox that the budget knows from the store, when last looked at.
+    pub large: usize,
 }
 
 impl Conn {
@@ -54,6 +58,7 @@ impl Conn {
             resp_resume: resp::Resume::default(),
             json_resume: json::Resume::default(),
             need: 0,
+            usual: 0,
             last_active_ms: now_ms,
             source: 0,
             answered_in_turn: 0,
@@ -62,10 +67,11 @@ impl Conn {
             closing: false,
             waits: false,
             charged: 0,
+            large: 0,
         }
     }
 
-    /// What this connection holds of the process's memory. Pinned values are the store's.
+    /// What this connection holds of the process's memory. Pinned values are the store's, and the memory of a large request counts itself.
     pub fn memory(&self) -> usize {
         CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory()
     }

@@ -43,6 +43,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     pub(super) fn received(&mut self, id: ConnId, data: RecvRef) {
         let watermark = self.shared.config.output_high;
+        let store = &self.shared.store;
         let Some(conn) = self.conns.get(id) else { return };
         conn.last_active_ms = self.now_ms;
         if conn.closing {
@@ -51,13 +52,18 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         if conn.source != 0 {
             // More than one buffer of this connection in one turn: they are joined in its inbox.
             let source = &mut self.sources[conn.source as usize - 1];
+            let mut joined = Ok(());
             if let SourceBytes::Fresh(first) = source.bytes {
                 let mut inbox = std::mem::take(&mut conn.inbox);
-                inbox.push(self.driver.received(first), 0);
+                joined = inbox.push(self.driver.received(first), conn.usual, store);
                 source.bytes = SourceBytes::Inbox(inbox);
             }
             if let SourceBytes::Inbox(inbox) = &mut source.bytes {
-                inbox.push(self.driver.received(data), conn.need);
+                joined = joined
+                    .and_then(|()| inbox.push(self.driver.received(data), conn.need.max(conn.usual), store));
+            }
+            if joined.is_err() {
+                self.no_memory(id);
             }
             return;
         }
@@ -66,12 +72,22 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.sources.push(Source { conn: id, bytes: SourceBytes::Fresh(data) });
             return;
         }
-        conn.inbox.push(self.driver.received(data), conn.need);
-        if conn.inbox.len() >= conn.need && !conn.waits {
+        if conn.inbox.push(self.driver.received(data), conn.need, store).is_err() {
+            self.no_memory(id);
+        } else if conn.inbox.len() >= conn.need && !conn.waits {
             self.source_from_inbox(id);
         } else {
             self.limit_inbox(id);
             self.charge(id);
+        }
+    }
+
+    /// Closes a connection whose request finds no memory.
+    pub(super) fn no_memory(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get(id) {
+            conn.closing = true;
+            self.stats.closed_inbox += 1;
+            self.failed.push(id);
         }
     }
 
@@ -117,6 +133,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn await_rest(&mut self, id: ConnId, need: usize) {
         let Some(conn) = self.conns.get(id) else { return };
         conn.need = need;
+        if need > 0 {
+            conn.usual = need;
+        }
         if conn.ended {
             // The rest will never come.
             self.closing_next.push(id);
@@ -230,6 +249,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn close(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.remove(id) {
             self.memory -= conn.charged;
+            self.large -= conn.large;
             self.shared.dismiss(&conn.client);
             self.driver.close(id, false);
         }
@@ -241,11 +261,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(conn) = self.conns.get(id) else { return };
         let (before, memory) = (conn.charged, conn.memory());
         conn.charged = memory;
+        self.large = self.large - conn.large + conn.inbox.large_capacity();
+        conn.large = conn.inbox.large_capacity();
         conn.client.note_buffers(conn.inbox.len(), conn.outbox.len());
         self.memory = self.memory - before + memory;
         if memory > before + ROOM_STEP && self.shared.store.make_room(memory - before).is_err() {
-            self.stats.closed_inbox += 1;
-            self.failed.push(id);
+            self.no_memory(id);
         }
     }
 }

@@ -90,6 +90,8 @@ pub struct Worker<D: Driver, C: Clock> {
     /// Memory of all connections and of the turn's buffers, and how much of it the budget knows of. Bytes.
     memory: usize,
     charged: usize,
+    /// Memory of large requests on their way, which the budget knows from the store. Bytes.
+    large: usize,
     /// Counts turns.
     turn: u64,
     now_ms: u64,
@@ -123,6 +125,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             stats: StatsSnapshot::default(),
             memory: 0,
             charged: 0,
+            large: 0,
             turn: 0,
             now_ms,
             shared,
@@ -227,11 +230,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         match bytes {
             SourceBytes::Fresh(data) => {
                 let rest = &self.driver.received(*data)[progress.at..];
-                if !rest.is_empty() {
-                    conn.inbox.push(rest, 0);
+                let need = if let SourceState::Waiting { need } = progress.state { need } else { 0 };
+                if !rest.is_empty() && conn.inbox.push(rest, need, &self.shared.store).is_err() {
+                    self.no_memory(id);
+                    return;
                 }
             }
             SourceBytes::Inbox(inbox) => {
+                conn.usual = progress.at.checked_div(progress.requests as usize).unwrap_or(conn.usual);
                 conn.inbox = std::mem::take(inbox);
                 conn.inbox.consume(progress.at);
             }
@@ -300,7 +306,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         stats.groups = rounds.batcher.groups;
         stats.cross_worker_requests = rounds.batcher.cross_worker;
         stats.connections = self.conns.len() as u64;
-        stats.buffered_bytes = self.memory as u64;
+        stats.buffered_bytes = (self.memory + self.large) as u64;
         stats.syscalls = driver.syscalls;
         stats.completions = driver.completions;
         stats.bytes_received = driver.bytes_received;

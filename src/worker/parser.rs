@@ -10,6 +10,7 @@ use super::rounds::{Progress, SourceState, TurnEnv};
 use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Request};
 use crate::limits::{MAX_KEY_LEN, MIN_REQUEST, TURN_REPLY_BYTES, TURN_REQUESTS};
 use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, detect, json, resp};
+use crate::store::Buffer;
 use bumpalo::Bump;
 use std::ops::Range;
 
@@ -52,6 +53,8 @@ pub struct Parser<'p, 'a> {
     /// The name of the last planned request, for CLIENT LIST.
     pub last_name: &'a [u8],
     pub before_last: Place,
+    /// What the bytes lie in, if that is memory for one large request.
+    pub buffer: Option<&'p Buffer>,
     pub bump: &'a Bump,
     pub stats: &'p mut CommandStats,
     pub env: &'p TurnEnv<'p>,
@@ -178,6 +181,7 @@ impl<'a> Parser<'_, 'a> {
     fn plan(&mut self, conn: &Conn) -> Option<Barrier<'a>> {
         let context = PlanContext {
             store: &self.env.shared.store,
+            buffer: self.buffer,
             bump: self.bump,
             session: &conn.session,
             host: self.env.shared,

@@ -14,6 +14,7 @@ use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
 use crate::proto::{Outcome, ParseLimits, Protocol, ReplyBuf, Scratch, json, resp};
 use crate::ring::{ConnId, RecvRef};
 use crate::server::Shared;
+use crate::store::Buffer;
 use bumpalo::Bump;
 use std::ops::Range;
 
@@ -30,6 +31,16 @@ pub enum SourceBytes {
     Fresh(RecvRef),
     /// In the connection's own inbox, taken out of it for the turn.
     Inbox(Inbox),
+}
+
+impl SourceBytes {
+    /// What a large request lies in.
+    fn large(&self) -> Option<&Buffer> {
+        match self {
+            SourceBytes::Fresh(_) => None,
+            SourceBytes::Inbox(inbox) => inbox.large(),
+        }
+    }
 }
 
 /// A connection that has bytes to parse in this turn.
@@ -209,6 +220,7 @@ impl Rounds {
                 args: &mut args,
                 last_name: b"",
                 before_last: Place::default(),
+                buffer: sources[source].bytes.large(),
                 bump: &bump,
                 stats: &mut self.stats,
                 env,

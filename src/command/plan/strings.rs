@@ -13,7 +13,7 @@ pub fn get<'a>(_args: &[&'a [u8]], _ctx: &PlanContext<'a, '_>) -> Result<Op<'a>,
 #[inline]
 pub fn set<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
     if args.len() == 3 {
-        return Ok(Op::Set { value: payload(args[2], ctx.store)?, expiry: Expiry::None });
+        return Ok(Op::Set { value: payload(args[2], ctx)?, expiry: Expiry::None });
     }
     set_with_options(args, ctx)
 }
@@ -43,7 +43,7 @@ fn set_with_options<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<
         None if keep => Expiry::Keep,
         None => Expiry::None,
     };
-    let value = payload(args[2], ctx.store)?;
+    let value = payload(args[2], ctx)?;
     if condition == Condition::Always && !old {
         return Ok(Op::Set { value, expiry });
     }
@@ -107,23 +107,23 @@ fn set_for<'a>(
     ctx: &PlanContext<'a, '_>,
 ) -> Result<Op<'a>, ErrorText> {
     let expiry = Expiry::At(Deadline { unit, amount: args[2] }.at_ms(ctx.now_ms, command)?);
-    Ok(Op::Set { value: payload(args[3], ctx.store)?, expiry })
+    Ok(Op::Set { value: payload(args[3], ctx)?, expiry })
 }
 
 pub fn setnx<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
     const HOW: SetIf<'_> =
         SetIf { expiry: Expiry::None, condition: Condition::Missing, reply: SetReply::Count };
-    Ok(Op::SetIf { value: payload(args[2], ctx.store)?, how: &HOW })
+    Ok(Op::SetIf { value: payload(args[2], ctx)?, how: &HOW })
 }
 
 pub fn getset<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
     const HOW: SetIf<'_> = SetIf { expiry: Expiry::None, condition: Condition::Always, reply: SetReply::Old };
-    Ok(Op::SetIf { value: payload(args[2], ctx.store)?, how: &HOW })
+    Ok(Op::SetIf { value: payload(args[2], ctx)?, how: &HOW })
 }
 
 /// MSET of one pair.
 pub fn mset<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
-    Ok(Op::Set { value: payload(args[2], ctx.store)?, expiry: Expiry::None })
+    Ok(Op::Set { value: payload(args[2], ctx)?, expiry: Expiry::None })
 }
 
 /// MGET of one key.

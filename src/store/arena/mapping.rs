@@ -126,19 +126,40 @@ impl OwnMemory {
         Mapping::populated(len.max(1)).map(OwnMemory)
     }
 
+    /// At least `len` bytes, the first as they were; they may move. What it grows by is resident.
+    pub fn grow(&mut self, len: usize) -> io::Result<()> {
+        let raw_len = len.next_multiple_of(PAGE);
+        let old = self.0.raw_len;
+        if raw_len <= old {
+            return Ok(());
+        }
+        // SAFETY: the mapping is owned by self, and `&mut self` excludes every view of it while the kernel moves it.
+        let address = unsafe { libc::mremap(self.0.raw.as_ptr().cast(), old, raw_len, libc::MREMAP_MAYMOVE) };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let raw =
+            NonNull::new(address.cast()).ok_or_else(|| io::Error::other("mremap returned address zero"))?;
+        (self.0.raw, self.0.base) = (raw, raw);
+        (self.0.raw_len, self.0.len) = (raw_len, raw_len);
+        self.0.advise(old, raw_len - old, libc::MADV_POPULATE_WRITE);
+        Ok(())
+    }
+
     /// Bytes that stay resident.
     pub fn resident(&self) -> usize {
         self.0.raw_len
     }
 
+    /// All of it, whole pages.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: readable, owned by self; `&self` excludes `bytes_mut`.
-        unsafe { std::slice::from_raw_parts(self.0.base.as_ptr(), self.0.len) }
+        unsafe { std::slice::from_raw_parts(self.0.raw.as_ptr(), self.0.raw_len) }
     }
 
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: writable, owned by self; `&mut self` excludes every other view.
-        unsafe { std::slice::from_raw_parts_mut(self.0.base.as_ptr(), self.0.len) }
+        unsafe { std::slice::from_raw_parts_mut(self.0.raw.as_ptr(), self.0.raw_len) }
     }
 }
 

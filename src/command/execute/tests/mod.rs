@@ -114,6 +114,7 @@ fn a_batch_runs_in_order_and_counts() {
     let (bump, mut scratch) = (Bump::new(), Scratch::default());
     let ctx = PlanContext {
         store: &client.store,
+        buffer: None,
         bump: &bump,
         session: &client.session,
         host: &QuietHost,
