@@ -99,7 +99,7 @@ fn json<'a>(
     json::parse(bytes, limits, &mut json::Resume::default(), bump, args)
 }
 
-/// Parsing alone; one call is a pipeline of 64.
+/// Parsing alone, the long way that every request can go; one call is a pipeline of 64.
 fn parsing(label: &str, request: fn(u64) -> String, parse: Parse) -> Work {
     const LIMITS: ParseLimits = ParseLimits {
         max_bulk: 512 << 20,

@@ -156,7 +156,7 @@ impl Game {
         let there = self.with(name, |partition, key, now_ms| {
             partition
                 .get(key, now_ms)
-                .map(|entry| Item { value: entry.value.to_vec(), expire_at_ms: entry.expire_at_ms })
+                .map(|entry| Item { value: entry.value.to_vec(), expire_at_ms: entry.expire_at_ms() })
         });
         if there.is_none() && !self.exact {
             self.model.remove(&model_key(name));
@@ -221,7 +221,7 @@ impl Game {
             Ok(()) => {
                 expected.iter_mut().step_by(3).for_each(|byte| *byte = mark);
                 let there = self.with(name, |partition, key, now_ms| {
-                    partition.peek(key, now_ms).map(|entry| entry.expire_at_ms)
+                    partition.peek(key, now_ms).map(|entry| entry.expire_at_ms())
                 });
                 let before = self.model.get(&model_key(name)).and_then(|item| item.expire_at_ms);
                 let expire_at_ms = there.flatten();
@@ -271,7 +271,7 @@ impl Game {
         let mut cursor = 0;
         loop {
             cursor = self.store.lock(0).scan(cursor, db, want.max(1), self.now_ms, &mut |key, entry| {
-                let item = Item { value: entry.value.to_vec(), expire_at_ms: entry.expire_at_ms };
+                let item = Item { value: entry.value.to_vec(), expire_at_ms: entry.expire_at_ms() };
                 found.insert((db, key[0]), item);
             });
             if cursor == 0 {

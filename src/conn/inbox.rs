@@ -9,6 +9,8 @@
 //!   │ consumed │ unread            │ room        │
 //!   └──────────┴───────────────────┴─────────────┘
 //! ```
+//!
+//! A large request arrives in a [`Buffer`] instead.
 
 use crate::store::{self, Buffer, Store, WriteError};
 

@@ -8,7 +8,7 @@
 //!                                   arena     the bytes (unsafe lives here)  arena.rs  item.rs
 //!                                   policy    who has to go                  eviction.rs
 //!                                   sweep     who has expired                maintenance.rs
-//!  Budget ◄── all of them count what they hold ──┘    large values: large.rs
+//!  Budget ◄── all of them count what they hold ──┘    large values: large.rs  buffer.rs  spares.rs
 //! ```
 //!
 //! Nothing here knows of sockets, protocols or clocks: `now_ms` (Unix milliseconds) is always a parameter. A partition is

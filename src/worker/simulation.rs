@@ -411,6 +411,46 @@ fn a_connection_has_no_more_than_its_share_of_a_turn() {
     assert_eq!(most, run, "one run passes the share; a second may not follow it");
 }
 
+/// What a script answers and counts when it is delivered in such pieces.
+fn told(script: &[u8], piece: usize) -> (String, [u64; 3], Vec<u64>) {
+    let flags = "--threads 1 --max-memory 64mb --max-value-size 1kb --requirepass s";
+    let (mut worker, net, _shared) = worker(Faults::NONE, 1, flags);
+    let mut client = net.connect(0).unwrap();
+    for piece in script.chunks(piece) {
+        assert_eq!(client.write(piece).unwrap(), piece.len());
+        worker.turn(Some(Duration::from_millis(1))).unwrap();
+    }
+    (0..20).for_each(|_| worker.turn(Some(Duration::from_millis(1))).unwrap());
+    let stats = &worker.rounds.stats;
+    let counts = [stats.hits, stats.misses, stats.errors];
+    (String::from_utf8(client.read(usize::MAX)).unwrap(), counts, stats.calls.clone())
+}
+
+/// Byte by byte every request takes the long way, in one piece every GET and SET that can takes the short one.
+#[test]
+fn the_short_way_answers_and_counts_as_the_long_one() {
+    let (get, set) = (request(&[b"GET", b"k"]), request(&[b"SET", b"k", b"v"]));
+    let script = [
+        [&get[..], &set].concat(),
+        request(&[b"AUTH", b"s"]),
+        [&get[..], &set, &get, &request(&[b"SET", b"", b""]), &request(&[b"get", b""])].concat(),
+        [&request(&[b"SELECT", b"3"])[..], &get, &set.repeat(2), &get.repeat(70)].concat(),
+        [&request(&[b"CLIENT", b"REPLY", b"SKIP"])[..], &get, &get].concat(),
+        [&request(&[b"CLIENT", b"REPLY", b"OFF"])[..], &set, &request(&[b"CLIENT", b"REPLY", b"ON"])]
+            .concat(),
+        [&request(&[b"SET", b"k", &[b'x'; 1_025]])[..], &get, &request(&[b"HELLO", b"3"])].concat(),
+        [&request(&[b"GET", b"none"])[..], &request(&[b"SET", b"k", b"w", b"NX"]), &get, b"GET k\r\n"]
+            .concat(),
+        [&request(&[b"GET"])[..], &request(&[b"GET", b"a", b"b"]), &get, b"*2\r\n$3\r\nGET\r\n$+1\r\n"]
+            .concat(),
+    ]
+    .concat();
+    let (short, long) = (told(&script, script.len()), told(&script, 1));
+    assert!(short.0.starts_with("-NOAUTH") && short.0.contains("+OK\r\n$1\r\nv\r\n"), "{}", short.0);
+    assert!(short.0.contains("-ERR string exceeds") && short.0.contains("Protocol error"), "{}", short.0);
+    assert_eq!(short, long);
+}
+
 #[test]
 fn a_killed_client_that_does_not_read_is_closed() {
     let (mut worker, net, shared) = worker(Faults::NONE, 1, FLAGS);
