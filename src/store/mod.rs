@@ -349,8 +349,8 @@ impl Store {
         done
     }
 
-    /// Makes a huge page of small ones that have filled up, one at most. Whoever touches memory meanwhile waits for up to 0.6 ms, so this
-    /// is for the control thread, a few times a second.
+    /// Makes a huge page of small ones that have filled up, one at most. Whoever touches memory meanwhile waits, for 0.6 ms or more, so this
+    /// is for the control thread, now and then.
     pub fn collapse_step(&self) -> bool {
         self.memory
             .iter()

@@ -2,8 +2,9 @@
 //!
 //! The first segments consist of small pages, so that little data takes little memory. Every look-up in them costs a walk through
 //! page tables more: 2 to 11 % of a server's speed at 100,000 keys, up to 19 % at four million. So a full one is copied into a huge
-//! page by the kernel (`MADV_COLLAPSE`, Linux 6.1; where it is refused, pages stay small). For 0.3 to 0.6 ms whoever touches memory then
-//! stands still, which is why it is done by the clock, one segment at a time, and never in a request's way.
+//! page by the kernel (`MADV_COLLAPSE`, Linux 6.1; where it is refused, pages stay small). For 0.6 ms (5 ms where the
+//! host of a virtual machine must find the memory first) whoever touches memory then stands still, which is why it is done by the
+//! clock, one segment at a time with long rests (control/jobs.rs), and never in a request's way.
 
 use super::mapping::{HUGE_PAGE, Mapping};
 use parking_lot::Mutex;
