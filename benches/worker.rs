@@ -68,7 +68,7 @@ fn work(label: &str, keys: u64, pipeline: usize, request: fn(u64) -> String) -> 
         let flags = ["kv-server", "--threads", "1", "--max-memory", "4gb"].map(Into::into);
         let machine = Machine::probe().expect("the facts of this machine");
         let config = Config::parse(flags, &machine).expect("flags that hold");
-        let shared = Arc::new(Shared::new(Arc::new(config), store, Vec::new(), [1, 2, 3]));
+        let shared = Arc::new(Shared::new(Arc::new(config), store, Vec::new(), Vec::new(), [1, 2, 3]));
         let mut worker = Worker::new(driver, Still, 0, shared);
         Box::new(move || worker.turn(None).expect("a driver that cannot fail"))
     };

@@ -10,7 +10,7 @@ mod size;
 pub use size::{MemorySize, SizeError, format_bytes, parse_bytes, parse_memory, parse_redis_bytes};
 
 use crate::limits;
-use crate::proto::ParseLimits;
+use crate::proto::{ParseLimits, Protocol, Spoken};
 use crate::store::Eviction;
 use crate::sys::Machine;
 use args::{Args, EvictionArg};
@@ -51,11 +51,23 @@ pub enum LogLevel {
     Debug,
 }
 
+/// A port that speaks one protocol only.
+#[derive(Clone, Copy, Debug)]
+pub struct OwnPort {
+    /// The flag that asked for it.
+    pub flag: &'static str,
+    /// 0: any free port.
+    pub port: u16,
+    pub spoken: Spoken,
+}
+
 /// Everything the server is told, checked. Sizes in bytes.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// 0: any free port.
     pub port: u16,
+    /// Ports that speak one protocol only.
+    pub own_ports: Vec<OwnPort>,
     /// Empty: everywhere.
     pub bind: Vec<IpAddr>,
     pub threads: usize,
@@ -132,21 +144,20 @@ impl Config {
         let max_value_size = max_value_size(&args, max_memory)?;
         let (max_request, max_inbox) = input_limits(&args, max_value_size)?;
         let (output_high, output_cap) = output_limits(&args, max_memory, max_value_size)?;
-        let password = args.requirepass.unwrap_or_default().into_bytes();
+        let password = args.requirepass.clone().unwrap_or_default().into_bytes();
         if password.len() > limits::PASSWORD_LEN {
             conflict!("--requirepass: {} bytes; at most {} are taken.", password.len(), limits::PASSWORD_LEN);
         }
         if args.max_clients == 0 || args.max_clients > limits::MAX_CLIENTS_MOST {
             conflict!("--max-clients {}: choose 1 to {}.", args.max_clients, limits::MAX_CLIENTS_MOST);
         }
-        if args.port != 0 && args.port == args.admin_port {
-            conflict!("--port and --admin-port are both {}: give one of them another.", args.port);
-        }
-        let mut bind = args.bind;
+        let own_ports = own_ports(&args)?;
+        let mut bind = args.bind.clone();
         // "0.0.0.0" is left to mean IPv4 only; "*" never reaches us (it is the default).
         bind.dedup();
         Ok(Config {
             port: args.port,
+            own_ports,
             bind,
             threads,
             cpus,
@@ -186,7 +197,7 @@ impl Config {
     }
 
     fn descriptors_fixed(&self) -> usize {
-        let addresses = self.bind.len().max(1);
+        let addresses = self.bind.len().max(1) * (1 + self.own_ports.len());
         limits::FDS_RESERVED + limits::ADMIN_CONNECTIONS + self.threads * (limits::FDS_PER_WORKER + addresses)
     }
 
@@ -235,6 +246,29 @@ impl Config {
             authenticated: false,
         }
     }
+}
+
+/// The ports that speak one protocol; no two ports of the server may be the same.
+fn own_ports(args: &Args) -> Result<Vec<OwnPort>, ConfigError> {
+    let wanted = [
+        ("--resp-port", args.resp_port, Spoken::Only(Protocol::Resp)),
+        ("--memcached-port", args.memcached_port, Spoken::Memcached),
+        ("--http-port", args.http_port, Spoken::Only(Protocol::Http)),
+        ("--json-port", args.json_port, Spoken::Only(Protocol::JsonLines)),
+        ("--protobuf-port", args.protobuf_port, Spoken::Only(Protocol::Protobuf)),
+    ];
+    let own_ports: Vec<OwnPort> = wanted
+        .into_iter()
+        .filter_map(|(flag, port, spoken)| port.map(|port| OwnPort { flag, port, spoken }))
+        .collect();
+    let mut taken = vec![("--port", args.port), ("--admin-port", args.admin_port)];
+    taken.extend(own_ports.iter().map(|own| (own.flag, own.port)));
+    for (i, (flag, port)) in taken.iter().enumerate() {
+        if let Some((other, _)) = taken[..i].iter().find(|(_, earlier)| *port != 0 && earlier == port) {
+            conflict!("{other} and {flag} are both {port}: give one of them another.");
+        }
+    }
+    Ok(own_ports)
 }
 
 fn cpus_of_workers(args: &Args, threads: usize, machine: &Machine, notes: &mut Vec<String>) -> Vec<usize> {

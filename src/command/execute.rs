@@ -12,14 +12,18 @@ mod bitfield;
 mod bits;
 mod counters;
 mod generic;
+mod items;
 mod strings;
 
 use super::ops::{Op, Payload};
-use super::plan::refused;
+use super::plan::refusal;
 use super::{CommandStats, Request};
 use crate::proto::reply::PIN_THRESHOLD;
 use crate::proto::{Outcome, Scratch, Span};
-use crate::store::{Entry, Expiry, Key, Partition, WriteError};
+use crate::store::{Entry, Expiry, Key, Partition, Store, WriteError};
+
+/// Times a group whose partition is out of memory makes room elsewhere before it fails.
+const ROOM_ATTEMPTS: usize = 16;
 
 /// Executes the requests `order[..]` of one partition, in that order, under its lock: prefetches their items, then runs them,
 /// leaving an [`Outcome`] in each. Returns how many are done: fewer than given when one met
@@ -44,7 +48,7 @@ pub fn execute(
             stats: &mut *stats,
             key: request.key,
             now_ms,
-            no_touch: request.no_touch,
+            no_touch: !request.form.touches(),
         };
         let result = match &request.op {
             Op::Get => {
@@ -52,18 +56,64 @@ pub fn execute(
                 continue;
             }
             Op::Set { value, expiry } => place.write(value, *expiry).map(|()| Outcome::Ok),
-            op => run_or_undo(op, &mut place, scratch, request.resp3),
+            op => run_or_undo(op, &mut place, scratch, request.form.is_resp3()),
         };
         request.outcome = match result {
             Ok(outcome) => outcome,
             Err(WriteError::NeedsRoom) if !last_try => return done,
             Err(error) => {
                 stats.errors += 1;
-                Outcome::Error(refused(error).into())
+                Outcome::Refused(refusal(error))
             }
         };
     }
     order.len()
+}
+
+/// Executes the requests `order[..]` of one partition, which it locks, and makes room where that is wanted. Leaves an outcome in each.
+pub fn execute_group(
+    store: &Store,
+    partition: usize,
+    requests: &mut [Request<'_>],
+    order: &[u32],
+    scratch: &mut Scratch,
+    stats: &mut CommandStats,
+    now_ms: u64,
+) {
+    let mut done = 0;
+    let mut attempts = 0;
+    while done < order.len() {
+        let last_try = attempts == ROOM_ATTEMPTS;
+        let (executed, room_wanted) = {
+            let mut held = store.lock(partition);
+            let executed = execute(&mut held, requests, &order[done..], scratch, stats, now_ms, last_try);
+            (executed, held.room_wanted())
+        };
+        done += executed;
+        if done < order.len() {
+            // Nothing of this partition is left to evict: the others give way, with no lock held here.
+            attempts = if executed > 0 { 1 } else { attempts + 1 };
+            if store.make_room(room_wanted).is_err() {
+                attempts = ROOM_ATTEMPTS;
+            }
+        }
+    }
+}
+
+/// Executes requests that are not part of a turn's batch, one after the other: for barriers that are made of them. Hold no partition.
+pub fn execute_now(
+    store: &Store,
+    requests: &mut [Request<'_>],
+    scratch: &mut Scratch,
+    stats: &mut CommandStats,
+    now_ms: u64,
+) {
+    for index in 0..requests.len() {
+        if requests[index].outcome == Outcome::Pending {
+            let partition = store.partition_of(requests[index].key.hash);
+            execute_group(store, partition, requests, &[index as u32], scratch, stats, now_ms);
+        }
+    }
 }
 
 /// Runs one of the less common operations. One that needs room leaves no trace: it will run again from its beginning.
@@ -120,6 +170,10 @@ fn run(
         Op::BitCount(range) => Ok(bits::bit_count(place, *range)),
         Op::BitPos { bit, range } => Ok(bits::bit_pos(place, *bit, range)),
         Op::BitField(ops) => bitfield::bit_field(place, scratch, ops, resp3),
+        Op::Fetch(how) => items::fetch(place, scratch, how),
+        Op::Store(item) => items::store(place, scratch, item),
+        Op::Remove(how) => items::remove(place, how),
+        Op::Count(how) => items::count(place, scratch, how),
     }
 }
 

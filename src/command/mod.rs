@@ -15,23 +15,26 @@ pub mod barrier;
 mod execute;
 pub mod glob;
 mod host;
+pub mod http;
 mod long_double;
+pub mod memcached;
 pub mod number;
 mod ops;
 mod plan;
+pub mod protobuf;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
-pub use execute::execute;
+pub use execute::{execute, execute_group, execute_now};
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
-pub use ops::{Op, Payload};
-pub use plan::{integer, payload, plan, plan_common, refused, wrong_arity};
+pub use ops::{Count, Fetch, Op, Payload, RemoveItem, StoreItem, StoreMode};
+pub use plan::{integer, payload, plan, plan_common, refusal, refused, wrong_arity};
 pub use table::{COMMANDS, ErrorText, Spec};
 
 use crate::conn::Session;
 use crate::proto::resp::Writer;
-use crate::proto::{Outcome, ReplyBuf};
+use crate::proto::{Form, Outcome, ReplyBuf};
 use crate::store::{Buffer, Key, Store};
 use bumpalo::Bump;
 use table::BarrierFn;
@@ -53,18 +56,21 @@ pub struct CommandStats {
 pub struct Request<'a> {
     pub key: Key<'a>,
     pub op: Op<'a>,
-    /// RESP3 rather than RESP2: decides the form of `Outcome::Encoded`.
-    pub resp3: bool,
-    /// CLIENT NO-TOUCH: reading does not count as use.
-    pub no_touch: bool,
+    /// How the outcome is written.
+    pub form: Form<'a>,
     pub outcome: Outcome,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
     /// A request that is answered before it reached the store; it keeps its place among the replies.
-    pub fn answered(outcome: Outcome, resp3: bool) -> Self {
+    pub fn answered(outcome: Outcome, form: Form<'a>) -> Self {
         let key = Key { hash: 0, db: 0, bytes: &[] };
-        Request { key, op: Op::Get, resp3, no_touch: false, outcome }
+        Request { key, op: Op::Get, form, outcome }
+    }
+
+    /// A reply that is known already, whole.
+    pub fn ready(reply: &'a &'a [u8]) -> Self {
+        Request::answered(Outcome::Ok, Form::Ready(reply))
     }
 }
 
@@ -83,11 +89,38 @@ pub enum Plan<'a> {
 
 /// A command that is not a single-key one: several keys, the keyspace, the server, or the connection's own state.
 #[derive(Clone, Copy, Debug)]
-pub struct Barrier<'a> {
-    pub run: BarrierFn,
-    /// Its row of the table, or of its container's subcommands.
-    pub spec: &'static Spec,
-    pub args: &'a [&'a [u8]],
+pub enum Barrier<'a> {
+    /// A command of the table.
+    Command {
+        run: BarrierFn,
+        /// Its row of the table, or of its container's subcommands.
+        spec: &'static Spec,
+        args: &'a [&'a [u8]],
+    },
+    /// A command of another protocol.
+    Other(&'a dyn Deferred),
+}
+
+/// A command that runs alone and writes its whole reply in its own protocol.
+pub trait Deferred: std::fmt::Debug {
+    fn run(&self, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow;
+}
+
+/// What was found at the start of a connection's bytes, in a protocol that plans what it parses.
+#[derive(Debug)]
+pub enum Step<'a> {
+    /// What is in the first `consumed` bytes has been appended to the batch: any number of requests, even none.
+    Planned { consumed: usize },
+    /// The same, and the client has asked to be gone once it is answered.
+    Last { consumed: usize },
+    /// A command that runs alone.
+    Barrier { consumed: usize, barrier: Barrier<'a> },
+    /// Not whole yet: see [`crate::proto::Parsed::Incomplete`].
+    Incomplete { need: usize },
+    /// CLIENT PAUSE holds it back; nothing is consumed.
+    Paused,
+    /// Framing is lost: send this, which may be empty, then close.
+    Fatal { reply: Vec<u8> },
 }
 
 /// What planning needs to know.
@@ -99,7 +132,16 @@ pub struct PlanContext<'a, 'c> {
     pub bump: &'a Bump,
     pub session: &'c Session,
     pub host: &'c dyn Host,
+    /// CLIENT PAUSE is on, for these commands.
+    pub paused: Option<PauseMode>,
     pub now_ms: u64,
+}
+
+impl PlanContext<'_, '_> {
+    /// Whether CLIENT PAUSE holds a command back.
+    pub fn holds(&self, writes: bool) -> bool {
+        self.paused.is_some_and(|mode| writes || mode == PauseMode::All)
+    }
 }
 
 /// What a barrier needs to know.
@@ -119,11 +161,16 @@ pub enum Flow {
     Close,
 }
 
-/// Runs a barrier and appends its whole reply, encoded for the session's protocol version.
+/// Runs a barrier and appends its whole reply, in the connection's protocol.
 pub fn run(barrier: &Barrier<'_>, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow {
-    let start = out.bytes.len();
-    let resp3 = ctx.session.resp3;
-    let flow = (barrier.run)(barrier.args, ctx, &mut Writer::new(out, resp3));
-    ctx.stats.errors += u64::from(out.bytes.get(start) == Some(&b'-'));
-    flow
+    match barrier {
+        Barrier::Command { run, args, .. } => {
+            let start = out.bytes.len();
+            let resp3 = ctx.session.resp3;
+            let flow = run(args, ctx, &mut Writer::new(out, resp3));
+            ctx.stats.errors += u64::from(out.bytes.get(start) == Some(&b'-'));
+            flow
+        }
+        Barrier::Other(deferred) => deferred.run(ctx, out),
+    }
 }

@@ -72,6 +72,95 @@ pub enum Op<'a> {
         range: &'a BitPosRange,
     },
     BitField(&'a [FieldOp]),
+    /// The item with what is known of it.
+    Fetch(&'a Fetch),
+    /// Writes an item with client flags, or under a CAS.
+    Store(&'a StoreItem<'a>),
+    /// Removes an item, or marks it stale.
+    Remove(&'a RemoveItem),
+    /// Counts without sign, as memcached does: up it wraps at 64 bits, down it ends at 0.
+    Count(&'a Count),
+}
+
+/// Reading an item, as memcached's `mg` can and all that is less: get, gets, gat, HTTP's GET. Answers [`crate::proto::Outcome::Item`]
+/// or `Nil`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fetch {
+    /// The value is wanted.
+    pub value: bool,
+    /// The CAS is wanted: an item that has none gets one.
+    pub cas: bool,
+    /// Hit before, and seconds since the last use, are wanted: an item that keeps no account of it begins to.
+    pub access: bool,
+    /// Does not count as use.
+    pub no_bump: bool,
+    /// A new expiry.
+    pub touch: Option<Expiry>,
+    /// On a miss an empty item is made that expires then; who made it has won.
+    pub vivify: Option<Expiry>,
+    /// An item that expires in less than so many milliseconds: who reads it first has won.
+    pub recache_below_ms: Option<u64>,
+    /// The CAS of an item that this makes.
+    pub new_cas: Option<u64>,
+}
+
+/// Writing an item, as memcached's `ms` can. Answers `Ok` (or `Item`, if the CAS is wanted), `NotStored`, `Exists`, `Nil`: no item
+/// to compare with.
+#[derive(Clone, Debug)]
+pub struct StoreItem<'a> {
+    pub value: Payload<'a>,
+    /// The client's own flags. APPEND and PREPEND leave those that are there.
+    pub flags: u32,
+    pub expiry: Expiry,
+    pub mode: StoreMode,
+    /// Only if the item has this CAS.
+    pub compare: Option<u64>,
+    /// With `compare`: an item with a newer CAS is written all the same, and is stale from then on.
+    pub invalidate: bool,
+    /// The CAS to give it; else the next.
+    pub new_cas: Option<u64>,
+    /// The CAS is wanted.
+    pub cas: bool,
+    /// APPEND and PREPEND to nothing make an item that expires then.
+    pub vivify: Option<Expiry>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreMode {
+    Set,
+    /// Only if there is none.
+    Add,
+    /// Only if there is one.
+    Replace,
+    Append,
+    Prepend,
+}
+
+/// Removing an item, as memcached's `md` can. Answers `Ok`, `Nil`: no such item, or `Exists`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RemoveItem {
+    pub compare: Option<u64>,
+    /// Instead of being removed it becomes stale, with a new CAS.
+    pub invalidate: bool,
+    /// With `invalidate`: its new expiry.
+    pub touch: Option<Expiry>,
+    /// Instead of being removed it loses its value and its flags.
+    pub drop_value: bool,
+    pub new_cas: Option<u64>,
+}
+
+/// Counting, as memcached's `ma` can. Answers `Item` (with the new number as its value), `Nil`, `Exists`, or `NotANumber`.
+#[derive(Clone, Copy, Debug)]
+pub struct Count {
+    pub delta: u64,
+    pub down: bool,
+    /// On a miss an item with this number and this expiry is made.
+    pub create: Option<(u64, Expiry)>,
+    pub touch: Option<Expiry>,
+    pub compare: Option<u64>,
+    pub new_cas: Option<u64>,
+    /// The CAS is wanted.
+    pub cas: bool,
 }
 
 /// A value on its way into the store. Values over [`crate::store::Store::large_threshold`] have memory of their own already.

@@ -14,16 +14,13 @@ pub use common::plan_common;
 
 use super::table::{self, COMMANDS, ErrorText, Kind, PlanFn, Spec};
 use super::{Barrier, BarrierFn, CommandStats, Op, Payload, Plan, PlanContext, Request};
-use crate::proto::Outcome;
+use crate::proto::{Outcome, Refusal};
 use crate::store::WriteError;
 
 pub const SYNTAX: &str = "ERR syntax error";
 pub const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
 pub const NOT_AN_INT32: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
 pub const NOT_A_FLOAT: &str = "ERR value is not a valid float";
-const KEY_TOO_LONG: &str = "ERR key is longer than 65535 bytes, or than a quarter of a segment";
-pub const TOO_LARGE: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
-pub const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 const NO_AUTH: &str = "NOAUTH Authentication required.";
 
 /// Bytes of a command's name, and of its arguments together, that an error repeats.
@@ -92,13 +89,7 @@ fn keyed<'a>(
     let session = ctx.session;
     let key = ctx.store.key(session.db, key);
     ctx.store.prefetch(key.hash);
-    Ok(Plan::Keyed(Request {
-        key,
-        op,
-        resp3: session.resp3,
-        no_touch: session.no_touch,
-        outcome: Outcome::Pending,
-    }))
+    Ok(Plan::Keyed(Request { key, op, form: session.form(), outcome: Outcome::Pending }))
 }
 
 fn barrier<'a>(
@@ -107,7 +98,7 @@ fn barrier<'a>(
     args: &[&'a [u8]],
     ctx: &PlanContext<'a, '_>,
 ) -> Plan<'a> {
-    Plan::Barrier(Barrier { run, spec, args: ctx.bump.alloc_slice_copy(args) })
+    Plan::Barrier(Barrier::Command { run, spec, args: ctx.bump.alloc_slice_copy(args) })
 }
 
 fn unknown_command(args: &[&[u8]]) -> ErrorText {
@@ -143,13 +134,18 @@ pub fn wrong_arity(spec: &Spec) -> ErrorText {
     format!("ERR wrong number of arguments for '{}' command", spec.name).into()
 }
 
-/// The error for a write that the store refused.
-pub fn refused(error: WriteError) -> &'static str {
+/// What a client is told of a write that the store refused.
+pub fn refusal(error: WriteError) -> Refusal {
     match error {
-        WriteError::TooLarge => TOO_LARGE,
-        WriteError::KeyTooLong => KEY_TOO_LONG,
-        WriteError::OutOfMemory | WriteError::NeedsRoom => OUT_OF_MEMORY,
+        WriteError::TooLarge => Refusal::TooLarge,
+        WriteError::KeyTooLong => Refusal::KeyTooLong,
+        WriteError::OutOfMemory | WriteError::NeedsRoom => Refusal::OutOfMemory,
     }
+}
+
+/// The same in Redis's words.
+pub fn refused(error: WriteError) -> &'static str {
+    refusal(error).text()
 }
 
 /// A value ready to be written; a large one is copied to its place now, outside of any lock, unless it can stay where it arrived.

@@ -75,6 +75,7 @@ impl<H: Host> Client<H> {
             bump: &bump,
             session: &self.session,
             host: &self.host,
+            paused: None,
             now_ms: self.now_ms,
         };
         let (outcome, scratch) = match plan(args, &ctx, &mut self.stats) {

@@ -31,6 +31,26 @@ pub struct Args {
     #[arg(long, env = "KV_PORT", default_value_t = limits::PORT)]
     pub port: u16,
 
+    /// Port of its own for Redis's protocol [default: none; --port speaks it too].
+    #[arg(long, env = "KV_RESP_PORT")]
+    pub resp_port: Option<u16>,
+
+    /// Port of its own for memcached's protocols, text and binary.
+    #[arg(long, env = "KV_MEMCACHED_PORT")]
+    pub memcached_port: Option<u16>,
+
+    /// Port of its own for HTTP.
+    #[arg(long, env = "KV_HTTP_PORT")]
+    pub http_port: Option<u16>,
+
+    /// Port of its own for JSON lines.
+    #[arg(long, env = "KV_JSON_PORT")]
+    pub json_port: Option<u16>,
+
+    /// Port of its own for protobuf frames.
+    #[arg(long, env = "KV_PROTOBUF_PORT")]
+    pub protobuf_port: Option<u16>,
+
     /// Address to listen on; repeat it, or separate several by commas [default: all, IPv4 and IPv6].
     #[arg(long, env = "KV_BIND", value_delimiter = ',')]
     pub bind: Vec<IpAddr>,

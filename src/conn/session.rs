@@ -1,5 +1,7 @@
 //! What a client has said about itself: the state that commands read and change.
 
+use crate::proto::Form;
+
 /// CLIENT REPLY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReplyMode {
@@ -44,6 +46,12 @@ impl Session {
             lib_name: Box::default(),
             lib_version: Box::default(),
         }
+    }
+
+    /// How its commands are answered.
+    #[inline]
+    pub fn form(&self) -> Form<'static> {
+        Form::Resp { resp3: self.resp3, no_touch: self.no_touch }
     }
 
     /// RESET: as after connecting.

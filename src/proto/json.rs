@@ -163,8 +163,13 @@ pub fn encode(key: &[u8], outcome: &Outcome, scratch: &Scratch, out: &mut ReplyB
         }
         Outcome::Ok => put_message("OK", "Key inserted/updated successfully.", out),
         Outcome::Nil => put_message("OK", "Key not found.", out),
+        Outcome::Refused(refusal) => put_error(refusal.text(), out),
         Outcome::Error(message) => put_error(message, out),
         Outcome::Int(_)
+        | Outcome::Item(_)
+        | Outcome::NotStored
+        | Outcome::Exists
+        | Outcome::NotANumber
         | Outcome::Pong
         | Outcome::Encoded(_)
         | Outcome::PinnedInArray(_)

@@ -4,12 +4,17 @@
 //! borrow. An encoder appends one outcome to the turn's [`ReplyBuf`].
 
 pub mod detect;
+mod form;
+pub mod http;
 pub mod json;
+pub mod memcached;
 mod outcome;
+pub mod protobuf;
 pub mod reply;
 pub mod resp;
 
-pub use outcome::{Outcome, Scratch, Span};
+pub use form::{Form, encode};
+pub use outcome::{Item, ItemValue, Outcome, Refusal, Scratch, Span};
 pub use reply::ReplyBuf;
 
 /// Which protocol a connection speaks, fixed by its first bytes.
@@ -17,6 +22,23 @@ pub use reply::ReplyBuf;
 pub enum Protocol {
     Resp,
     JsonLines,
+    /// memcached's text protocol, meta commands included.
+    Text,
+    /// memcached's binary protocol.
+    Binary,
+    Http,
+    Protobuf,
+}
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Spoken {
+    /// Whatever the first bytes say.
+    #[default]
+    All,
+    /// Both protocols of memcached.
+    Memcached,
+    Only(Protocol),
 }
 
 /// Limits that a parser enforces; see `limits.rs` for their defaults and flags.

@@ -4,6 +4,7 @@ use super::log;
 use super::parameters::policy_name;
 use super::shared::Shared;
 use crate::config::format_bytes;
+use crate::proto::{Protocol, Spoken};
 use crate::sys::machine;
 use crate::worker::Report;
 use std::net::SocketAddr;
@@ -42,9 +43,8 @@ fn fallback(reports: &[Report]) -> Option<String> {
 
 fn lines(shared: &Shared, admin: SocketAddr) -> Vec<String> {
     let config = &shared.config;
-    let addresses: Vec<String> = shared.addresses.iter().map(SocketAddr::to_string).collect();
     let port = shared.addresses.first().map_or(config.port, SocketAddr::port);
-    vec![
+    let mut lines = vec![
         format!(
             "KV-Cache {} on {}, process {}",
             env!("CARGO_PKG_VERSION"),
@@ -54,10 +54,36 @@ fn lines(shared: &Shared, admin: SocketAddr) -> Vec<String> {
         format!("  engine   {}", engines(shared)),
         format!("  memory   {}", memory(shared)),
         format!("  clients  {} at most, {}", config.max_clients, door(shared)),
-        format!("  listen   {}: RESP2, RESP3 and JSON lines", addresses.join(", ")),
-        format!("  admin    http://{admin}/ (metrics, health)"),
-        format!("Ready. Try: redis-cli -p {port} set greeting hello"),
-    ]
+    ];
+    for (spoken, addresses) in listeners(shared) {
+        lines.push(format!("  listen   {}: {}", addresses.join(", "), spoken_text(spoken)));
+    }
+    lines.push(format!("  admin    http://{admin}/ (metrics, health)"));
+    lines.push(format!("Ready. Try: redis-cli -p {port} set greeting hello"));
+    lines
+}
+
+/// What is spoken where, in the order in which it was bound.
+fn listeners(shared: &Shared) -> Vec<(Spoken, Vec<String>)> {
+    let mut found: Vec<(Spoken, Vec<String>)> = Vec::new();
+    for (address, spoken) in shared.addresses.iter().zip(&shared.spoken) {
+        match found.iter_mut().find(|(other, _)| other == spoken) {
+            Some((_, addresses)) => addresses.push(address.to_string()),
+            None => found.push((*spoken, vec![address.to_string()])),
+        }
+    }
+    found
+}
+
+fn spoken_text(spoken: Spoken) -> &'static str {
+    match spoken {
+        Spoken::All => "Redis, memcached, HTTP, JSON lines, protobuf",
+        Spoken::Memcached | Spoken::Only(Protocol::Text | Protocol::Binary) => "memcached",
+        Spoken::Only(Protocol::Resp) => "Redis",
+        Spoken::Only(Protocol::JsonLines) => "JSON lines",
+        Spoken::Only(Protocol::Http) => "HTTP",
+        Spoken::Only(Protocol::Protobuf) => "protobuf",
+    }
 }
 
 fn engines(shared: &Shared) -> String {

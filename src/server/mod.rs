@@ -26,6 +26,7 @@ pub use start::{RunError, run};
 pub(crate) mod testing {
     use super::Shared;
     use crate::config::Config;
+    use crate::proto::Spoken;
     use crate::store::{Budget, Store, StoreConfig};
     use crate::sys::Machine;
     use std::ffi::OsString;
@@ -54,6 +55,6 @@ pub(crate) mod testing {
             seeds: [1, 2, 3, 4],
         };
         let store = Arc::new(Store::new(store_config, Arc::new(Budget::new(config.max_memory))).unwrap());
-        Shared::new(config, store, vec!["127.0.0.1:7171".parse().unwrap()], [1, 2, 3])
+        Shared::new(config, store, vec!["127.0.0.1:7171".parse().unwrap()], vec![Spoken::All], [1, 2, 3])
     }
 }

@@ -30,6 +30,13 @@ impl Pause {
         word != 0 && word >> 1 > now_ms
     }
 
+    /// Which commands wait now.
+    pub fn mode(&self, now_ms: u64) -> Option<PauseMode> {
+        let word = self.0.load(Relaxed);
+        let mode = if word & 1 == 1 { PauseMode::All } else { PauseMode::Write };
+        (word != 0 && word >> 1 > now_ms).then_some(mode)
+    }
+
     /// Whether this request has to wait. CLIENT never does, or CLIENT UNPAUSE could not end what CLIENT PAUSE began.
     #[inline]
     pub fn holds(&self, args: &[&[u8]], now_ms: u64) -> bool {

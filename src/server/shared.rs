@@ -18,7 +18,7 @@ use super::settings::Settings;
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::limits;
-use crate::proto::ParseLimits;
+use crate::proto::{ParseLimits, Spoken};
 use crate::ring::Waker;
 use crate::stats::{StatsSnapshot, WorkerStats};
 use crate::store::Store;
@@ -82,8 +82,10 @@ pub struct Shared {
     pub settings: Settings,
     pub pause: Pause,
     pub workers: Box<[WorkerHandle]>,
-    /// The client port's addresses, as bound.
+    /// The client ports' addresses, as bound, by the number of their listener.
     pub addresses: Vec<SocketAddr>,
+    /// What each of them speaks.
+    pub spoken: Vec<Spoken>,
     pub(super) sampler: Sampler,
     /// What had been counted at CONFIG RESETSTAT.
     pub(super) baseline: Mutex<Baseline>,
@@ -105,7 +107,13 @@ pub(super) struct Baseline {
 
 impl Shared {
     /// `seed`: three random words, for RANDOMKEY and the run id.
-    pub fn new(config: Arc<Config>, store: Arc<Store>, addresses: Vec<SocketAddr>, seed: [u64; 3]) -> Shared {
+    pub fn new(
+        config: Arc<Config>,
+        store: Arc<Store>,
+        addresses: Vec<SocketAddr>,
+        spoken: Vec<Spoken>,
+        seed: [u64; 3],
+    ) -> Shared {
         let worker = |_| WorkerHandle {
             stats: Arc::new(WorkerStats::new(COMMANDS.len())),
             engine: OnceLock::new(),
@@ -118,6 +126,7 @@ impl Shared {
             pause: Pause::default(),
             workers: (0..config.threads).map(worker).collect(),
             addresses,
+            spoken,
             sampler: Sampler::default(),
             baseline: Mutex::default(),
             run_id: format!("{:016x}{:016x}{:08x}", seed[0], seed[1], seed[2] >> 32),
@@ -129,6 +138,11 @@ impl Shared {
             config,
             store,
         }
+    }
+
+    /// What a listener speaks.
+    pub fn spoken(&self, listener: u8) -> Spoken {
+        self.spoken.get(usize::from(listener)).copied().unwrap_or_default()
     }
 
     /// Lets a connection in, or says why not.

@@ -13,6 +13,7 @@ use super::shared::Shared;
 use crate::config::{Config, ConfigError};
 use crate::control;
 use crate::limits;
+use crate::proto::Spoken;
 use crate::store::{Budget, Store, StoreConfig, return_large_frees};
 use crate::sys::listener::{self, ListenOptions, Listeners};
 use crate::sys::machine;
@@ -67,12 +68,13 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), RunError> {
 
     let seeds: [u64; 7] = machine::random_words()?;
     let store = Arc::new(store_of(&config, [seeds[0], seeds[1], seeds[2], seeds[3]])?);
-    let listeners = Listeners::bind(&listen_options(&config))?;
+    let (listeners, spoken) = listen(&config)?;
     let admin = listener::bind_one(SocketAddr::new(config.admin_bind, config.admin_port), bind_retry())?;
     let admin_address = admin.local_addr()?;
     let config = Arc::new(config);
     let run_seed = [seeds[4], seeds[5], seeds[6]];
-    let shared = Arc::new(Shared::new(Arc::clone(&config), store, listeners.addresses.clone(), run_seed));
+    let shared =
+        Arc::new(Shared::new(Arc::clone(&config), store, listeners.addresses.clone(), spoken, run_seed));
 
     let (happened, happenings) = mpsc::channel();
     start_control(&shared, admin, &happened)?;
@@ -102,10 +104,22 @@ fn bind_retry() -> Duration {
     Duration::from_millis(limits::BIND_RETRY_MS)
 }
 
-fn listen_options(config: &Config) -> ListenOptions {
+/// The listeners of the port that speaks all protocols, and of those that speak one; and what each speaks, by its number.
+fn listen(config: &Config) -> Result<(Listeners, Vec<Spoken>), listener::BindError> {
+    let mut listeners = Listeners::bind(&listen_options(config, config.port, "--port"))?;
+    let mut spoken = vec![Spoken::All; listeners.addresses.len()];
+    for own in &config.own_ports {
+        listeners.extend(Listeners::bind(&listen_options(config, own.port, own.flag))?);
+        spoken.resize(listeners.addresses.len(), own.spoken);
+    }
+    Ok((listeners, spoken))
+}
+
+fn listen_options(config: &Config, port: u16, port_flag: &'static str) -> ListenOptions {
     ListenOptions {
         bind: config.bind.clone(),
-        port: config.port,
+        port,
+        port_flag,
         workers: config.threads,
         backlog: config.tcp_backlog,
         keepalive_s: config.tcp_keepalive_s,

@@ -17,6 +17,8 @@ pub struct ListenOptions {
     pub bind: Vec<IpAddr>,
     /// 0: any free port, the same for all.
     pub port: u16,
+    /// The flag that chose the port, for what is said of it.
+    pub port_flag: &'static str,
     pub workers: usize,
     pub backlog: u32,
     /// Seconds until the first probe; 0: none.
@@ -50,7 +52,6 @@ struct Flags {
     bind: &'static str,
 }
 
-const CLIENT_FLAGS: Flags = Flags { port: "--port", bind: "--bind" };
 const ADMIN_FLAGS: Flags = Flags { port: "--admin-port", bind: "--admin-bind" };
 
 fn hint(address: SocketAddr, flags: Flags, errno: Errno) -> String {
@@ -85,12 +86,13 @@ impl Listeners {
     /// connections, so each address is first claimed alone, without that option.
     pub fn bind(options: &ListenOptions) -> Result<Listeners, BindError> {
         let mut port = options.port;
+        let flags = Flags { port: options.port_flag, bind: "--bind" };
         let mut addresses = Vec::new();
         if options.bind.is_empty() {
-            addresses.push(claim_everywhere(&mut port, options.retry)?);
+            addresses.push(claim_everywhere(&mut port, flags, options.retry)?);
         } else {
             for ip in &options.bind {
-                addresses.push(claim(*ip, &mut port, options.retry)?);
+                addresses.push(claim(*ip, &mut port, flags, options.retry)?);
             }
         }
         let mut per_worker = Vec::new();
@@ -99,7 +101,7 @@ impl Listeners {
             for address in &addresses {
                 sockets.push(open(*address, options).map_err(|source| BindError {
                     address: *address,
-                    flags: CLIENT_FLAGS,
+                    flags,
                     source,
                 })?);
             }
@@ -107,13 +109,21 @@ impl Listeners {
         }
         Ok(Listeners { per_worker, addresses })
     }
+
+    /// Takes further listeners of the same workers in, behind those that are here.
+    pub fn extend(&mut self, more: Listeners) {
+        for (own, more) in self.per_worker.iter_mut().zip(more.per_worker) {
+            own.extend(more);
+        }
+        self.addresses.extend(more.addresses);
+    }
 }
 
 /// IPv6 with IPv4 mapped into it, or IPv4 alone where the kernel has no IPv6.
-fn claim_everywhere(port: &mut u16, retry: Duration) -> Result<SocketAddr, BindError> {
-    match claim(Ipv6Addr::UNSPECIFIED.into(), port, retry) {
+fn claim_everywhere(port: &mut u16, flags: Flags, retry: Duration) -> Result<SocketAddr, BindError> {
+    match claim(Ipv6Addr::UNSPECIFIED.into(), port, flags, retry) {
         Err(BindError { source: Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL, .. }) => {
-            claim(Ipv4Addr::UNSPECIFIED.into(), port, retry)
+            claim(Ipv4Addr::UNSPECIFIED.into(), port, flags, retry)
         }
         other => other,
     }
@@ -141,7 +151,7 @@ fn listen(fd: OwnedFd, address: SocketAddr) -> Result<OwnedFd, Errno> {
 }
 
 /// Finds out whether an address is free by binding it alone, and fixes the port if any would do.
-fn claim(ip: IpAddr, port: &mut u16, retry: Duration) -> Result<SocketAddr, BindError> {
+fn claim(ip: IpAddr, port: &mut u16, flags: Flags, retry: Duration) -> Result<SocketAddr, BindError> {
     let address = SocketAddr::new(ip, *port);
     let give_up = Instant::now() + retry;
     loop {
@@ -153,7 +163,7 @@ fn claim(ip: IpAddr, port: &mut u16, retry: Duration) -> Result<SocketAddr, Bind
             Err(Errno::EADDRINUSE) if Instant::now() < give_up => {
                 std::thread::sleep(Duration::from_millis(5))
             }
-            Err(source) => return Err(BindError { address, flags: CLIENT_FLAGS, source }),
+            Err(source) => return Err(BindError { address, flags, source }),
         }
     }
 }
@@ -223,6 +233,7 @@ mod tests {
         ListenOptions {
             bind: bind.iter().map(|ip| ip.parse().unwrap()).collect(),
             port,
+            port_flag: "--port",
             workers,
             backlog: 64,
             keepalive_s: 60,

@@ -9,9 +9,6 @@ use crate::limits::GROUP_REQUESTS;
 use crate::proto::{Outcome, Scratch};
 use crate::store::Store;
 
-/// Times a group whose partition is out of memory makes room elsewhere before it fails.
-const ROOM_ATTEMPTS: usize = 16;
-
 /// Sorts requests by partition; keeps its memory between rounds.
 #[derive(Debug)]
 pub struct Batcher {
@@ -68,7 +65,7 @@ impl Batcher {
             }
             for chunk in self.order[group].chunks(GROUP_REQUESTS) {
                 self.groups += 1;
-                execute_group(store, partition, requests, chunk, scratch, stats, now_ms);
+                command::execute_group(store, partition, requests, chunk, scratch, stats, now_ms);
             }
         }
     }
@@ -99,36 +96,6 @@ impl Batcher {
             if let Some(at) = self.ends.get_mut(partition as usize) {
                 self.order[*at as usize] = index as u32;
                 *at += 1;
-            }
-        }
-    }
-}
-
-fn execute_group(
-    store: &Store,
-    partition: usize,
-    requests: &mut [Request<'_>],
-    order: &[u32],
-    scratch: &mut Scratch,
-    stats: &mut CommandStats,
-    now_ms: u64,
-) {
-    let mut done = 0;
-    let mut attempts = 0;
-    while done < order.len() {
-        let last_try = attempts == ROOM_ATTEMPTS;
-        let (executed, room_wanted) = {
-            let mut held = store.lock(partition);
-            let executed =
-                command::execute(&mut held, requests, &order[done..], scratch, stats, now_ms, last_try);
-            (executed, held.room_wanted())
-        };
-        done += executed;
-        if done < order.len() {
-            // Nothing of this partition is left to evict: the others give way, with no lock held here.
-            attempts = if executed > 0 { 1 } else { attempts + 1 };
-            if store.make_room(room_wanted).is_err() {
-                attempts = ROOM_ATTEMPTS;
             }
         }
     }

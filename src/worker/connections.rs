@@ -1,7 +1,8 @@
 //! A worker's connections: one [`Conn`] per driver slot, found by its whole id so that a late event never meets a reused slot.
 
 use crate::conn::{Inbox, Outbox, Session};
-use crate::proto::{Protocol, json, resp};
+use crate::proto::memcached::{binary, text};
+use crate::proto::{Protocol, Spoken, http, json, protobuf, resp};
 use crate::ring::ConnId;
 use crate::server::ClientEntry;
 use std::sync::Arc;
@@ -9,19 +10,43 @@ use std::sync::Arc;
 /// What a connection costs besides its buffers: this struct, its registry entry, its slot in the driver. Bytes, rounded up.
 pub const CONN_OVERHEAD: usize = 768;
 
+/// A connection's protocol, fixed by its first bytes, and what parsing it remembers between two reads.
+#[derive(Debug)]
+pub enum Codec {
+    Unknown,
+    Resp(resp::Resume),
+    Json(json::Resume),
+    Text(text::State),
+    Binary(binary::State),
+    Http(Box<http::State>),
+    Protobuf(protobuf::State),
+}
+
+impl Codec {
+    pub fn of(protocol: Protocol) -> Codec {
+        match protocol {
+            Protocol::Resp => Codec::Resp(resp::Resume::default()),
+            Protocol::JsonLines => Codec::Json(json::Resume::default()),
+            Protocol::Text => Codec::Text(text::State::default()),
+            Protocol::Binary => Codec::Binary(binary::State::default()),
+            Protocol::Http => Codec::Http(Box::default()),
+            Protocol::Protobuf => Codec::Protobuf(protobuf::State::default()),
+        }
+    }
+}
+
 #[derive(Debug)]
 pub struct Conn {
     pub id: ConnId,
-    /// `None` until the first byte has chosen.
-    pub protocol: Option<Protocol>,
+    /// What its listener speaks.
+    pub spoken: Spoken,
+    pub codec: Codec,
     pub session: Session,
     pub client: Arc<ClientEntry>,
     /// Received bytes that are not yet a whole request, or beyond this connection's share of a turn.
     pub inbox: Inbox,
     /// Replies that the peer was too slow to take.
     pub outbox: Outbox,
-    pub resp_resume: resp::Resume,
-    pub json_resume: json::Resume,
     /// Total length at which the inbox is worth parsing again.
     pub need: usize,
     /// Average length of the last requests that did not come at once, or how long the one is that is on its way: likely that of the next.
@@ -47,16 +72,15 @@ pub struct Conn {
 }
 
 impl Conn {
-    pub fn new(id: ConnId, session: Session, client: Arc<ClientEntry>, now_ms: u64) -> Conn {
+    pub fn new(id: ConnId, spoken: Spoken, session: Session, client: Arc<ClientEntry>, now_ms: u64) -> Conn {
         Conn {
             id,
-            protocol: None,
+            spoken,
+            codec: Codec::Unknown,
             session,
             client,
             inbox: Inbox::default(),
             outbox: Outbox::default(),
-            resp_resume: resp::Resume::default(),
-            json_resume: json::Resume::default(),
             need: 0,
             usual: 0,
             last_active_ms: now_ms,

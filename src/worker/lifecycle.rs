@@ -11,7 +11,7 @@ use bytes::Bytes;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl<D: Driver, C: Clock> Worker<D, C> {
-    pub(super) fn accepted(&mut self, id: ConnId) {
+    pub(super) fn accepted(&mut self, id: ConnId, listener: u8) {
         let Ok((peer, local)) = self.driver.addresses(id) else {
             // The peer has gone already.
             self.driver.close(id, false);
@@ -20,7 +20,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         match self.shared.admit(self.id, peer, local, self.now_ms) {
             Ok(client) => {
                 let session = Session::new(client.id, !self.shared.password_is_set());
-                let mut conn = Conn::new(id, session, client, self.now_ms);
+                let mut conn = Conn::new(id, self.shared.spoken(listener), session, client, self.now_ms);
                 conn.charged = CONN_OVERHEAD;
                 self.memory += CONN_OVERHEAD;
                 self.conns.insert(conn);

@@ -180,7 +180,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         for event in events.drain(..) {
             match event {
                 Event::Received { conn, data } => self.received(conn, data),
-                Event::Accepted { conn, .. } => self.accepted(conn),
+                Event::Accepted { conn, listener } => self.accepted(conn, listener),
                 Event::Ended { conn, end } => self.ended(conn, end),
                 Event::Sent { conn, result, pieces } => {
                     drop(pieces);

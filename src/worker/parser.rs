@@ -5,11 +5,12 @@
 //!                       └─ batch ─┘ barrier └─ the next round's run
 //! ```
 
-use super::connections::Conn;
+use super::connections::{Codec, Conn};
 use super::rounds::{Progress, SourceState, TurnEnv};
-use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Request};
+use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Request, Step};
+use crate::conn::Session;
 use crate::limits::{MAX_KEY_LEN, MIN_REQUEST, TURN_REPLY_BYTES, TURN_REQUESTS};
-use crate::proto::{Outcome, ParseLimits, Parsed, Protocol, detect, json, resp};
+use crate::proto::{Form, Outcome, ParseLimits, Parsed, detect, json, resp};
 use crate::store::Buffer;
 use bumpalo::Bump;
 use std::ops::Range;
@@ -44,6 +45,20 @@ pub enum RunEnd<'a> {
     Barrier(Barrier<'a>),
     /// Framing is lost: this reply, then close.
     Fatal(Vec<u8>),
+}
+
+/// What parsing found: a request to be planned, or, in protocols that plan by themselves, what has become of it.
+enum Found<'a> {
+    Parsed(Parsed),
+    Step(Step<'a>),
+}
+
+/// How replies of a connection are written whose requests are planned by the command table.
+fn form_of<'a>(conn: &Conn) -> Form<'a> {
+    match conn.codec {
+        Codec::Json(_) => Form::Json,
+        _ => conn.session.form(),
+    }
 }
 
 /// Turns one source's bytes into requests.
@@ -84,7 +99,14 @@ impl<'a> Parser<'_, 'a> {
                 continue;
             }
             let rest = &bytes[progress.at..];
-            match self.parse(conn, rest, &limits) {
+            let parsed = match self.parse(conn, rest, &limits) {
+                Found::Parsed(parsed) => parsed,
+                Found::Step(step) => match self.took(step, progress) {
+                    Some(end) => return end,
+                    None => continue,
+                },
+            };
+            match parsed {
                 Parsed::Request { consumed } => {
                     if self.env.shared.pause.holds(self.args, self.env.now_ms) {
                         progress.state = SourceState::Paused;
@@ -104,7 +126,8 @@ impl<'a> Parser<'_, 'a> {
                     progress.at += consumed;
                     progress.requests += 1;
                     self.stats.errors += 1;
-                    self.requests.push(Request::answered(Outcome::Error(error.into()), conn.session.resp3));
+                    let form = form_of(conn);
+                    self.requests.push(Request::answered(Outcome::Error(error.into()), form));
                 }
                 Parsed::Skip { consumed } => progress.at += consumed,
                 Parsed::Incomplete { need } => {
@@ -130,11 +153,8 @@ impl<'a> Parser<'_, 'a> {
         full: usize,
         limits: &ParseLimits,
     ) {
-        if conn.protocol != Some(Protocol::Resp)
-            || !conn.resp_resume.is_fresh()
-            || !limits.authenticated
-            || self.env.shared.pause.active(self.env.now_ms)
-        {
+        let fresh = matches!(&conn.codec, Codec::Resp(resume) if resume.is_fresh());
+        if !fresh || !limits.authenticated || self.env.shared.pause.active(self.env.now_ms) {
             return;
         }
         let mut last = None;
@@ -155,42 +175,94 @@ impl<'a> Parser<'_, 'a> {
 
     /// A get in JSON, whose reply may be a large copy: it ends its run, so that it can be read again in another turn.
     fn may_be_put_back(&self, conn: &Conn) -> bool {
-        conn.protocol == Some(Protocol::JsonLines)
+        matches!(conn.codec, Codec::Json(_))
             && self.requests.last().is_some_and(|request| matches!(request.op, Op::Get))
     }
 
-    fn parse(&mut self, conn: &mut Conn, rest: &'a [u8], limits: &ParseLimits) -> Parsed {
+    fn parse(&mut self, conn: &mut Conn, rest: &'a [u8], limits: &ParseLimits) -> Found<'a> {
         self.args.clear();
         if rest.is_empty() {
-            return Parsed::Incomplete { need: 0 };
+            return Found::Parsed(Parsed::Incomplete { need: 0 });
         }
-        let protocol = match conn.protocol {
-            Some(protocol) => protocol,
-            None => match detect::detect(rest) {
-                Some(protocol) => *conn.protocol.insert(protocol),
-                None => return Parsed::Incomplete { need: 0 },
-            },
-        };
-        match protocol {
-            Protocol::Resp => resp::parse(rest, limits, &mut conn.resp_resume, self.bump, self.args),
-            Protocol::JsonLines => json::parse(rest, limits, &mut conn.json_resume, self.bump, self.args),
+        if let Codec::Unknown = conn.codec {
+            match detect::detect(conn.spoken, rest) {
+                Some(protocol) => conn.codec = Codec::of(protocol),
+                None => return Found::Parsed(Parsed::Incomplete { need: 0 }),
+            }
+        }
+        let context = self.context(&conn.session);
+        let (stats, requests) = (&mut *self.stats, &mut *self.requests);
+        match &mut conn.codec {
+            Codec::Resp(resume) => Found::Parsed(resp::parse(rest, limits, resume, self.bump, self.args)),
+            Codec::Json(resume) => Found::Parsed(json::parse(rest, limits, resume, self.bump, self.args)),
+            Codec::Text(state) => {
+                Found::Step(command::memcached::text::next(rest, state, limits, &context, stats, requests))
+            }
+            Codec::Binary(state) => {
+                Found::Step(command::memcached::binary::next(rest, state, limits, &context, stats, requests))
+            }
+            Codec::Http(state) => {
+                Found::Step(command::http::next(rest, state, limits, &context, stats, requests))
+            }
+            Codec::Protobuf(state) => {
+                Found::Step(command::protobuf::next(rest, state, limits, &context, stats, requests))
+            }
+            Codec::Unknown => unreachable!("chosen above"),
+        }
+    }
+
+    /// Notes what a protocol that plans by itself has taken. `Some`: the run ends.
+    fn took(&mut self, step: Step<'a>, progress: &mut Progress) -> Option<RunEnd<'a>> {
+        let before = Place { at: progress.at, requests: progress.requests };
+        match step {
+            Step::Planned { consumed } => {
+                progress.at += consumed;
+                progress.requests += 1;
+                return None;
+            }
+            Step::Last { consumed } => {
+                progress.at += consumed;
+                progress.requests += 1;
+                progress.state = SourceState::Closing;
+            }
+            Step::Barrier { consumed, barrier } => {
+                self.before_last = before;
+                progress.at += consumed;
+                progress.requests += 1;
+                return Some(RunEnd::Barrier(barrier));
+            }
+            Step::Incomplete { need } => progress.state = SourceState::Waiting { need },
+            Step::Paused => progress.state = SourceState::Paused,
+            Step::Fatal { reply } => {
+                progress.state = SourceState::Closing;
+                return Some(RunEnd::Fatal(reply));
+            }
+        }
+        Some(RunEnd::Nothing)
+    }
+
+    fn context<'s>(&self, session: &'s Session) -> PlanContext<'a, 's>
+    where
+        Self: 's,
+    {
+        PlanContext {
+            store: &self.env.shared.store,
+            buffer: self.buffer,
+            bump: self.bump,
+            session,
+            host: self.env.shared,
+            paused: self.env.shared.pause.mode(self.env.now_ms),
+            now_ms: self.env.now_ms,
         }
     }
 
     /// Plans the request in `args`: into the batch, or back to the caller as a barrier.
     fn plan(&mut self, conn: &Conn) -> Option<Barrier<'a>> {
-        let context = PlanContext {
-            store: &self.env.shared.store,
-            buffer: self.buffer,
-            bump: self.bump,
-            session: &conn.session,
-            host: self.env.shared,
-            now_ms: self.env.now_ms,
-        };
+        let context = self.context(&conn.session);
         self.last_name = self.args.first().copied().unwrap_or_default();
         match command::plan(self.args, &context, self.stats) {
-            Plan::Keyed(request) => self.requests.push(request),
-            Plan::Reply(outcome) => self.requests.push(Request::answered(outcome, conn.session.resp3)),
+            Plan::Keyed(request) => self.requests.push(Request { form: form_of(conn), ..request }),
+            Plan::Reply(outcome) => self.requests.push(Request::answered(outcome, form_of(conn))),
             Plan::Barrier(barrier) => return Some(barrier),
         }
         None

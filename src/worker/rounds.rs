@@ -11,7 +11,7 @@ use super::parser::{Parser, Place, Run, RunEnd};
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Request, table};
 use crate::conn::{Inbox, ReplyMode};
 use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
-use crate::proto::{Outcome, ParseLimits, Protocol, ReplyBuf, Scratch, json, resp};
+use crate::proto::{self, Form, Outcome, ParseLimits, ReplyBuf, Scratch, json};
 use crate::ring::{ConnId, RecvRef};
 use crate::server::Shared;
 use crate::store::Buffer;
@@ -252,8 +252,7 @@ impl Rounds {
         self.requests = recycle(requests);
         bump.reset();
         self.bump = bump;
-        self.scratch.bytes.clear();
-        self.scratch.pins.clear();
+        self.scratch.clear();
         self.trim();
         answered
     }
@@ -271,17 +270,20 @@ impl Rounds {
         let start = self.replies.mark();
         for request in requests {
             match conn.session.reply_mode {
-                ReplyMode::On if conn.protocol == Some(Protocol::JsonLines) => {
-                    if self.is_full() && matches!(request.outcome, Outcome::Pinned(_)) {
-                        // A get, so the last of its run (see `Parser::run`).
-                        self.put_back(progress, run);
-                        break;
+                ReplyMode::On => match request.form {
+                    Form::Json => {
+                        if self.is_full() && matches!(request.outcome, Outcome::Pinned(_)) {
+                            // A get, so the last of its run (see `Parser::run`).
+                            self.put_back(progress, run);
+                            break;
+                        }
+                        self.encode_json(request, env);
                     }
-                    self.encode_json(request, env);
-                }
-                ReplyMode::On => {
-                    resp::encode(&request.outcome, &self.scratch, request.resp3, &mut self.replies)
-                }
+                    form => {
+                        let (key, outcome) = (request.key.bytes, &request.outcome);
+                        proto::encode(&form, key, outcome, &self.scratch, &mut self.replies);
+                    }
+                },
                 ReplyMode::Off => {}
                 ReplyMode::SkipNext | ReplyMode::SkipThis => conn.session.reply_mode = ReplyMode::On,
             }
@@ -349,14 +351,15 @@ impl Rounds {
     /// Makes the last request of a run the first of its source's next turn, as if it had not been looked at.
     fn put_back(&mut self, progress: &mut Progress, run: &Run<'_>) {
         let name = match &run.end {
-            RunEnd::Barrier(barrier) => barrier.args[0],
+            RunEnd::Barrier(Barrier::Command { args, .. }) => Some(args[0]),
+            RunEnd::Barrier(Barrier::Other(_)) => None,
             _ => {
                 self.stats.hits -= 1;
                 self.requests_done -= 1;
-                b"get"
+                Some(&b"get"[..])
             }
         };
-        if let Some(row) = table::lookup(name) {
+        if let Some(row) = name.and_then(table::lookup) {
             self.stats.calls[usize::from(row)] -= 1;
         }
         progress.at = run.before_last.at;

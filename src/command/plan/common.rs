@@ -40,5 +40,5 @@ pub fn plan_common<'a>(
 
 #[inline(always)]
 fn request<'a>(key: Key<'a>, op: Op<'a>, session: &Session) -> Request<'a> {
-    Request { key, op, resp3: session.resp3, no_touch: session.no_touch, outcome: Outcome::Pending }
+    Request { key, op, form: session.form(), outcome: Outcome::Pending }
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::command::ops::{Condition, SetIf, SetReply};
 use crate::command::plan::expiry::{Deadline, Unit};
+use crate::proto::Refusal;
 use crate::store::Expiry;
 
 pub fn get<'a>(_args: &[&'a [u8]], _ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText> {
@@ -152,7 +153,7 @@ pub fn setrange<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'
     let offset = usize::try_from(offset).map_err(|_| "ERR offset is out of range")?;
     let end = offset.saturating_add(args[3].len());
     if end > ctx.store.config().max_value_size && !args[3].is_empty() {
-        return Err(TOO_LARGE.into());
+        return Err(Refusal::TooLarge.text().into());
     }
     Ok(Op::SetRange { offset, bytes: args[3] })
 }

@@ -145,7 +145,8 @@ fn strings_without_escapes_are_borrowed() {
 }
 
 fn reply(key: &[u8], outcome: Outcome, value: &[u8]) -> (String, Vec<(usize, Bytes)>) {
-    let scratch = Scratch { bytes: value.to_vec(), pins: vec![Bytes::copy_from_slice(value)] };
+    let scratch =
+        Scratch { bytes: value.to_vec(), pins: vec![Bytes::copy_from_slice(value)], ..Scratch::default() };
     let mut out = ReplyBuf::default();
     encode(key, &outcome, &scratch, &mut out);
     (String::from_utf8(out.bytes).unwrap(), out.pins)
@@ -185,7 +186,8 @@ fn a_large_value_is_copied_only_to_be_escaped() {
 
 #[test]
 fn escaping_ends_at_the_limit_of_a_reply() {
-    let scratch = Scratch { bytes: Vec::new(), pins: vec![Bytes::from(vec![b'\n'; 100_000])] };
+    let scratch =
+        Scratch { bytes: Vec::new(), pins: vec![Bytes::from(vec![b'\n'; 100_000])], ..Scratch::default() };
     let mut out = ReplyBuf::default();
     out.limit(1_000);
     encode(b"k", &Outcome::Pinned(0), &scratch, &mut out);

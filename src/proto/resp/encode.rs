@@ -18,11 +18,12 @@ pub fn encode(outcome: &Outcome, scratch: &Scratch, resp3: bool, out: &mut Reply
             writer.bulk_pinned(scratch.pins[*index as usize].clone());
         }
         Outcome::Encoded(span) => writer.raw(slice(scratch, *span)),
+        Outcome::Refused(refusal) => writer.error(refusal.text()),
         Outcome::Error(text) => writer.error(text),
         Outcome::Pong => writer.simple("PONG"),
-        Outcome::Pending => {
-            debug_assert!(false, "a request was answered before it ran");
-            writer.error("ERR internal error: the request was not executed");
+        Outcome::Item(_) | Outcome::NotStored | Outcome::Exists | Outcome::NotANumber | Outcome::Pending => {
+            debug_assert!(false, "no command of RESP answers {outcome:?}");
+            writer.error("ERR internal error: unexpected outcome");
         }
     }
 }
@@ -40,8 +41,11 @@ mod tests {
 
     #[test]
     fn each_outcome_has_its_reply() {
-        let scratch =
-            Scratch { bytes: b"..value*1\r\n_\r\n".to_vec(), pins: vec![Bytes::from_static(b"pin")] };
+        let scratch = Scratch {
+            bytes: b"..value*1\r\n_\r\n".to_vec(),
+            pins: vec![Bytes::from_static(b"pin")],
+            ..Scratch::default()
+        };
         let reply = |outcome: Outcome, resp3| {
             let mut out = ReplyBuf::default();
             encode(&outcome, &scratch, resp3, &mut out);

@@ -118,6 +118,7 @@ fn a_batch_runs_in_order_and_counts() {
         bump: &bump,
         session: &client.session,
         host: &QuietHost,
+        paused: None,
         now_ms: client.now_ms,
     };
     let mut requests: Vec<Request<'_>> = lines

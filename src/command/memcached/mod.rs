@@ -1,0 +1,4 @@
+//! memcached's commands: from what the codecs parsed to operations on keys.
+
+pub mod binary;
+pub mod text;

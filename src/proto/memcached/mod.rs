@@ -1,0 +1,4 @@
+//! memcached's protocols: text with its meta commands, and binary.
+
+pub mod binary;
+pub mod text;
