@@ -123,6 +123,10 @@ pub const REPLY_SHARE: usize = 16;
 pub const TURN_OUTPUT_SHARE: usize = 128;
 pub const MIN_TURN_OUTPUT_BYTES: usize = 128 << 10;
 
+/// KV.GET: longest lease, and longest wait for who has one, milliseconds.
+pub const LEASE_MS: u64 = 86_400_000;
+pub const LEASE_WAIT_MS: u64 = 600_000;
+
 /// `--slowlog-log-slower-than`, microseconds (Redis: 10,000); negative: nothing is logged.
 pub const SLOWLOG_SLOWER_THAN_US: i64 = 10_000;
 /// `--slowlog-max-len`, entries (Redis: 128).

@@ -100,6 +100,8 @@ pub struct Fetch {
     pub touch: Option<Expiry>,
     /// On a miss an empty item is made that expires then; who made it has won.
     pub vivify: Option<Expiry>,
+    /// Where another fills the item: it is to be noted that somebody waits for that.
+    pub waits: bool,
     /// An item that expires in less than so many milliseconds: who reads it first has won.
     pub recache_below_ms: Option<u64>,
     /// The CAS of an item that this makes.

@@ -15,6 +15,7 @@ use super::clients::{ClientEntry, Clients};
 use super::pause::Pause;
 use super::sampler::{Sample, Sampler};
 use super::settings::Settings;
+use super::waiters::Waiters;
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::limits;
@@ -38,6 +39,8 @@ pub enum Message {
     Kill,
     /// Stop accepting, finish what has arrived, flush, end.
     Drain,
+    /// What this client waits for has changed.
+    Unpark(u64),
 }
 
 /// Why a connection is not let in.
@@ -90,6 +93,7 @@ pub struct Shared {
     pub addresses: Vec<SocketAddr>,
     /// What each of them speaks.
     pub spoken: Vec<Spoken>,
+    pub waiters: Waiters,
     pub observer: Observer,
     /// When the last HOTKEYS session began.
     pub(super) hotkeys_cpu: Mutex<CpuTimes>,
@@ -144,6 +148,7 @@ impl Shared {
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,
+            waiters: Waiters::default(),
             observer: observer_of(&config),
             hotkeys_cpu: Mutex::default(),
             sampler: Sampler::default(),
@@ -227,6 +232,19 @@ impl Shared {
     /// What was left for this worker since it last asked, oldest first.
     pub fn take_messages(&self, worker: usize) -> Vec<Message> {
         std::mem::take(&mut *self.workers[worker].messages.lock())
+    }
+
+    /// Tells those who wait for keys that have changed.
+    pub fn wake_waiters(&self) {
+        let notes = self.store.wakes().take();
+        let woken = if notes.all {
+            self.waiters.take_all()
+        } else {
+            notes.hashes.into_iter().flat_map(|hash| self.waiters.take(hash)).collect()
+        };
+        for (worker, client) in woken {
+            self.send(worker, Message::Unpark(client));
+        }
     }
 
     /// Tells all workers to drain. Later calls change nothing; returns whether this was the first.
