@@ -264,4 +264,14 @@ impl Host for QuietHost {
     }
 
     fn sleep_ms(&self, _ms: u64) {}
+
+    fn memcached_stats(&self, of: StatsOf) -> Vec<(String, String)> {
+        vec![("of".into(), format!("{of:?}"))]
+    }
+
+    fn flush_at(&self, _at_ms: Option<u64>) {}
+
+    fn shut_down(&self) -> bool {
+        false
+    }
 }

@@ -38,6 +38,7 @@ const ALL: Fetch = Fetch {
     bystander: false,
     touch: None,
     vivify: None,
+    waits: false,
     recache_below_ms: None,
     new_cas: None,
 };
@@ -67,6 +68,7 @@ const SET: StoreItem = StoreItem {
     new_cas: None,
     cas: false,
     vivify: None,
+    waits: false,
 };
 
 fn put(client: &mut Client, value: &[u8], how: StoreItem) -> (Outcome, Item) {
