@@ -25,7 +25,7 @@ mod multi_write;
 mod scan;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(in crate::command) mod tests;
 mod transfer;
 
 pub use bitop::bitop;

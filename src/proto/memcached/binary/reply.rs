@@ -45,7 +45,13 @@ impl Status {
 
 /// A header of a reply. `lens` are those of extras, key and value, in bytes; together they fit into 32 bits.
 #[inline]
-fn header(opcode: Opcode, opaque: [u8; 4], status: Status, lens: [usize; 3], cas: u64) -> [u8; HEADER_LEN] {
+pub(super) fn header(
+    opcode: Opcode,
+    opaque: [u8; 4],
+    status: Status,
+    lens: [usize; 3],
+    cas: u64,
+) -> [u8; HEADER_LEN] {
     let [extras_len, key_len, value_len] = lens;
     let body_len = u32::try_from(extras_len + key_len + value_len).unwrap_or(u32::MAX).to_be_bytes();
     let key_len = u16::try_from(key_len).unwrap_or(u16::MAX).to_be_bytes();
