@@ -96,8 +96,7 @@ impl<'a> Planner<'_, 'a, '_> {
         let form = self.packet.form;
         match self.packet.verb {
             Verb::Get { .. } => {
-                const HOW: &Fetch =
-                    &Fetch { value: true, cas: true, access: false, no_bump: false, touch: None, ..FETCH };
+                const HOW: &Fetch = &Fetch { value: true, cas: true, ..FETCH };
                 self.keyed(const { row("get") }, Op::Fetch(HOW))
             }
             Verb::Set | Verb::Add | Verb::Replace => self.store(),
@@ -205,7 +204,7 @@ impl<'a> Planner<'_, 'a, '_> {
     fn touching(&self, value: bool) -> &'a Fetch {
         let seconds = self.packet.extras.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let touch = Some(expiry(seconds, self.ctx.now_ms));
-        self.ctx.bump.alloc(Fetch { value, cas: true, touch, ..Fetch::default() })
+        self.ctx.bump.alloc(Fetch { value, cas: true, touch, ..FETCH })
     }
 
     fn count(&mut self, row: u16, down: bool) -> Planned<'a> {
@@ -283,12 +282,13 @@ impl<'a> Planner<'_, 'a, '_> {
     }
 }
 
-/// `Fetch::default()`, for constants.
+/// A read that asks for nothing: this protocol knows no leases.
 const FETCH: Fetch = Fetch {
     value: false,
     cas: false,
     access: false,
     no_bump: false,
+    bystander: true,
     touch: None,
     vivify: None,
     recache_below_ms: None,
