@@ -2,6 +2,9 @@
 
 mod differential;
 mod packets;
+#[path = "../differential/random.rs"]
+#[allow(dead_code, reason = "the other differential test uses more of it")]
+mod random;
 mod recorded;
 #[path = "../support/mod.rs"]
 mod support;
@@ -41,16 +44,22 @@ fn each_opcode_answers(setup: Setup) {
     assert_eq!((missed.status, &missed.key[..], missed.text()), (1, &b"none"[..], String::new()));
     assert_eq!(client.ask(Packet::store(ADD, "k", "x", 0, 0)).brief(), (ADD, 2, EXISTS.into()));
     assert_eq!(client.ask(Packet::store(REPLACE, "none", "x", 0, 0)).brief(), (REPLACE, 1, NOT_FOUND.into()));
-    assert_eq!(client.ask(Packet::on(APPEND, "none").with_value("x")).brief(), (APPEND, 5, "Not stored.".into()));
+    assert_eq!(
+        client.ask(Packet::on(APPEND, "none").with_value("x")).brief(),
+        (APPEND, 5, "Not stored.".into())
+    );
     assert_eq!(client.ask(Packet::on(APPEND, "k").with_value("w")).status, 0);
     assert_eq!(client.ask(Packet::on(PREPEND, "k").with_value("u")).status, 0);
     let gat = client.ask(Packet::on(GAT, "k").with_seconds(100));
-    assert_eq!((gat.extras, gat.text()), (flags.to_be_bytes().into(), "uvw".into()));
+    assert_eq!((gat.text(), gat.extras), ("uvw".into(), flags.to_be_bytes().into()));
     let touched = client.ask(Packet::on(TOUCH, "k").with_seconds(100));
     assert_eq!((touched.status, touched.extras, touched.value), (0, flags.to_be_bytes().into(), vec![]));
     assert_eq!(client.ask(Packet::on(GATK, "k").with_seconds(0)).key, b"k");
     let mine = client.ask(Packet::on(GET, "k")).cas;
-    assert_eq!(client.ask(Packet::store(SET, "k", "x", 0, 0).with_cas(mine - 1)).brief(), (SET, 2, EXISTS.into()));
+    assert_eq!(
+        client.ask(Packet::store(SET, "k", "x", 0, 0).with_cas(mine - 1)).brief(),
+        (SET, 2, EXISTS.into())
+    );
     assert_eq!(client.ask(Packet::store(SET, "k", "x", 0, 0).with_cas(mine)).status, 0);
     assert_eq!(client.ask(Packet::on(DELETE, "k").with_cas(mine)).brief(), (DELETE, 2, EXISTS.into()));
     assert_eq!(client.ask(Packet::on(DELETE, "k")).status, 0);
@@ -97,7 +106,9 @@ fn a_batch_ends_with_its_noop(setup: Setup) {
         assert_eq!((&reply.key, &reply.extras[..]), (&name(key).into_bytes(), &(key % 3).to_be_bytes()[..]));
     }
     // Each fails for every other key, and only then says so.
-    for (opcode, failing, status) in [(ADDQ, 0, 2), (REPLACEQ, 0, 0), (APPENDQ, 0, 0), (DELETEQ, 0, 0), (DELETEQ, 1, 1)] {
+    for (opcode, failing, status) in
+        [(ADDQ, 0, 2), (REPLACEQ, 0, 0), (APPENDQ, 0, 0), (DELETEQ, 0, 0), (DELETEQ, 1, 1)]
+    {
         let packets: Vec<Packet> = (0..KEYS)
             .map(|key| match opcode {
                 APPENDQ => Packet { opaque: key, ..Packet::on(opcode, name(key)).with_value("x") },
@@ -129,7 +140,7 @@ fn packets_may_be_cut_anywhere(setup: Setup) {
     .iter()
     .flat_map(Packet::bytes)
     .collect();
-    let mut check = |client: &mut Client, how: &str| {
+    let check = |client: &mut Client, how: &str| {
         assert_eq!(client.read().status, 0, "{how}");
         assert_eq!(client.read().text(), "value", "{how}");
         assert_eq!(client.read().status, 0x81, "{how}");
@@ -234,8 +245,13 @@ fn the_password_comes_by_sasl(setup: Setup) {
     assert_eq!(two_steps.ask(auth("")).status, 0x21);
     assert_eq!(two_steps.ask(Packet::on(SASL_STEP, "PLAIN").with_value("\0\0s3cret")).status, 0);
     assert_eq!(two_steps.ask(Packet::on(GET, "k")).text(), "v");
-    for packet in [Packet::on(GET, "k"), Packet::new(NOOP), Packet::on(DELETEQ, "k"), Packet::new(FLUSH), Packet::new(0x55)]
-    {
+    for packet in [
+        Packet::on(GET, "k"),
+        Packet::new(NOOP),
+        Packet::on(DELETEQ, "k"),
+        Packet::new(FLUSH),
+        Packet::new(0x55),
+    ] {
         let mut stranger = Client::connect(server.address());
         stranger.send(std::slice::from_ref(&packet));
         let said: Vec<_> = stranger.read_to_close().iter().map(Reply::brief).collect();
@@ -286,7 +302,16 @@ fn figures_and_flushes(setup: Setup) {
     let mut client = Client::connect(server.address());
     client.ask(Packet::store(SET, "k", "v", 0, 0));
     let general = figures(&mut client, "");
-    for name in ["pid", "uptime", "version", "curr_connections", "cmd_get", "get_hits", "curr_items", "limit_maxbytes"] {
+    for name in [
+        "pid",
+        "uptime",
+        "version",
+        "curr_connections",
+        "cmd_get",
+        "get_hits",
+        "curr_items",
+        "limit_maxbytes",
+    ] {
         assert!(general.iter().any(|(known, _)| known == name), "{name} is not among {general:?}");
     }
     let version = general.iter().find(|(name, _)| name == "version").map(|(_, value)| value.clone());

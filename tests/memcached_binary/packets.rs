@@ -41,7 +41,7 @@ pub const GATK: u8 = 0x23;
 pub const GATKQ: u8 = 0x24;
 
 /// A request before it is bytes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Packet {
     pub opcode: u8,
     pub extras: Vec<u8>,
@@ -49,6 +49,25 @@ pub struct Packet {
     pub value: Vec<u8>,
     pub opaque: u32,
     pub cas: u64,
+}
+
+impl std::fmt::Debug for Packet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "[{:#04x} opaque {} {}]",
+            self.opcode,
+            self.opaque,
+            parts(&self.extras, &self.key, &self.value)
+        )
+    }
+}
+
+/// A body as failures show it.
+fn parts(extras: &[u8], key: &[u8], value: &[u8]) -> String {
+    let start = &value[..value.len().min(60)];
+    let (key, start) = (key.escape_ascii(), start.escape_ascii());
+    format!("extras {extras:?} key \"{key}\" value \"{start}\" ({} bytes)", value.len())
 }
 
 impl Packet {
@@ -113,11 +132,8 @@ pub struct Reply {
 
 impl std::fmt::Debug for Reply {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let start = &self.value[..self.value.len().min(60)];
         write!(f, "[{:#04x} status {:#x} opaque {}", self.opcode, self.status, self.opaque)?;
-        write!(f, " extras {:?} key {:?}", self.extras, self.key.escape_ascii().to_string())?;
-        write!(f, " value {:?} ({} bytes)", start.escape_ascii().to_string(), self.value.len())?;
-        write!(f, " cas {}]", self.cas)
+        write!(f, " cas {} {}]", self.cas, parts(&self.extras, &self.key, &self.value))
     }
 }
 
