@@ -191,7 +191,8 @@ fn packet(random: &mut Random) -> Packet {
             let opcode = *random.pick(&[INCREMENT, INCREMENTQ, DECREMENT, DECREMENTQ]);
             let delta = *random.pick(&[0, 1, 9, 1_000, u64::MAX]);
             let initial = *random.pick(&[0, 7, 99, u64::MAX]);
-            Packet::count(opcode, key, delta, initial, *random.pick(&[0, 3_600, u32::MAX, u32::MAX]))
+            let expiries: &[u32] = if counter { &[0, 3_600, u32::MAX, u32::MAX] } else { &[u32::MAX] };
+            Packet::count(opcode, key, delta, initial, *random.pick(expiries))
         }
         75..=84 => Packet::on(*random.pick(&[DELETE, DELETEQ]), key),
         85..=94 => Packet::on(*random.pick(&[TOUCH, GAT, GATQ, GATK, GATKQ]), key).with_seconds(seconds),
