@@ -12,6 +12,7 @@ use super::super::{
     Barrier, CommandStats, Count, Deferred, Fetch, Op, Payload, PlanContext, RemoveItem, Request, Step,
     StoreItem, StoreMode, refusal,
 };
+use super::text;
 use crate::proto::memcached::binary::{
     Found, Packet, State, Status, Verb, parse, put_error, put_success, put_with_value,
 };
@@ -19,14 +20,9 @@ use crate::proto::{Form as AnyForm, Outcome, ParseLimits, Refusal, ReplyBuf};
 use crate::store::Expiry;
 use barrier::{Flush, LogIn, Stat};
 
-/// What VERSION answers.
-const VERSION: &[u8] = env!("CARGO_PKG_VERSION").as_bytes();
-
 /// The one mechanism that SASL offers (RFC 4616).
 const PLAIN: &[u8] = b"PLAIN";
 
-/// memcached's limit between an expiry that counts from now and one that is a Unix time, seconds.
-const RELATIVE_MOST_S: u32 = 30 * 86_400;
 /// INCREMENT's expiry for "do not make an item".
 const CREATE_NOTHING: u32 = u32::MAX;
 
@@ -104,7 +100,7 @@ impl<'a> Planner<'_, 'a, '_> {
             Verb::Prepend => self.extend(StoreMode::Prepend),
             Verb::GetAndTouch { .. } => {
                 let how = self.touching(true);
-                self.keyed(const { row("getex") }, Op::Fetch(how))
+                self.keyed(const { row("touch") }, Op::Fetch(how))
             }
             Verb::Touch => {
                 let how = self.touching(false);
@@ -117,12 +113,13 @@ impl<'a> Planner<'_, 'a, '_> {
             Verb::Increment => self.count(const { row("incrby") }, false),
             Verb::Decrement => self.count(const { row("decrby") }, true),
             Verb::Noop | Verb::Verbosity => self.ready(|out| put_success(&form, 0, out)),
-            Verb::Version => self.ready(|out| put_with_value(&form, Status::Ok, VERSION, out)),
+            Verb::Version => {
+                self.ready(|out| put_with_value(&form, Status::Ok, text::VERSION.as_bytes(), out))
+            }
             Verb::Quit => Planned::Last(self.goodbye()),
             Verb::Flush => {
-                let delay = self.packet.extras.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
-                let at_ms = delay.and_then(|delay| moment(delay, self.ctx.now_ms));
-                Planned::Barrier(self.ctx.bump.alloc(Flush { form, at_ms }))
+                let delay_s = self.seconds();
+                Planned::Barrier(self.ctx.bump.alloc(Flush { form, delay_s }))
             }
             Verb::Stat => Planned::Barrier(self.ctx.bump.alloc(Stat { form, what: self.packet.key })),
             Verb::SaslListMechs | Verb::SaslAuth | Verb::SaslStep => self.sasl(),
@@ -202,9 +199,13 @@ impl<'a> Planner<'_, 'a, '_> {
 
     /// How TOUCH, GAT and GATK read.
     fn touching(&self, value: bool) -> &'a Fetch {
-        let seconds = self.packet.extras.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
-        let touch = Some(expiry(seconds, self.ctx.now_ms));
+        let touch = Some(expiry(self.seconds(), self.ctx.now_ms));
         self.ctx.bump.alloc(Fetch { value, cas: true, touch, ..FETCH })
+    }
+
+    /// The only number in the extras; 0 if there is none.
+    fn seconds(&self) -> u32 {
+        self.packet.extras.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes))
     }
 
     fn count(&mut self, row: u16, down: bool) -> Planned<'a> {
@@ -297,7 +298,7 @@ const FETCH: Fetch = Fetch {
 
 #[inline]
 fn keyed<'a>(packet: &Packet<'a>, op: Op<'a>, ctx: &PlanContext<'a, '_>) -> Request<'a> {
-    let key = ctx.store.key(0, packet.key);
+    let key = ctx.store.key(text::DB, packet.key);
     ctx.store.prefetch(key.hash);
     Request { key, op, form: AnyForm::Binary(packet.form), outcome: Outcome::Pending }
 }
@@ -321,17 +322,8 @@ fn refused<'a>(packet: &Packet<'a>, status: Status, ctx: &PlanContext<'a, '_>) -
     }
 }
 
-/// When an expiry of `seconds` is over, Unix milliseconds; `None`: never. Up to thirty days it counts from now.
-fn moment(seconds: u32, now_ms: u64) -> Option<u64> {
-    let ms = u64::from(seconds) * 1000;
-    match seconds {
-        0 => None,
-        1..=RELATIVE_MOST_S => Some(now_ms + ms),
-        _ => Some(ms),
-    }
-}
-
+/// Up to thirty days an expiry counts from now.
 #[inline]
 fn expiry(seconds: u32, now_ms: u64) -> Expiry {
-    moment(seconds, now_ms).map_or(Expiry::None, Expiry::At)
+    text::expiry(i64::from(seconds), now_ms)
 }

@@ -1,6 +1,7 @@
 //! What runs alone: FLUSH, STAT, and the password.
 
-use crate::command::{Context, Deferred, Flow};
+use crate::command::memcached::text::flush_all;
+use crate::command::{Context, Deferred, Flow, StatsOf};
 use crate::proto::ReplyBuf;
 use crate::proto::memcached::binary::{Form, Status, put_error, put_stat, put_success, put_with_value};
 
@@ -10,15 +11,13 @@ const DEFAULT_USER: &[u8] = b"default";
 #[derive(Debug)]
 pub struct Flush<'a> {
     pub form: Form<'a>,
-    /// Unix milliseconds; `None`: now.
-    pub at_ms: Option<u64>,
+    /// Read as an expiry is; 0: now.
+    pub delay_s: u32,
 }
 
 impl Deferred for Flush<'_> {
     fn run(&self, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow {
-        // All partitions are held: nobody sees it half done.
-        let mut partitions: Vec<_> = (0..ctx.store.partitions()).map(|p| ctx.store.lock(p)).collect();
-        partitions.iter_mut().for_each(|partition| partition.flush(Some(0)));
+        flush_all(u64::from(self.delay_s), ctx);
         if !self.form.opcode().is_quiet() {
             put_success(&self.form, 0, out);
         }
@@ -35,14 +34,29 @@ pub struct Stat<'a> {
 
 impl Deferred for Stat<'_> {
     fn run(&self, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow {
-        match self.what {
-            b"" => {}
-            b"reset" => ctx.host.reset_stats(),
+        let of = match self.what {
+            b"" => Some(StatsOf::General),
+            b"settings" => Some(StatsOf::Settings),
+            b"items" => Some(StatsOf::Items),
+            b"slabs" => Some(StatsOf::Slabs),
+            b"conns" => Some(StatsOf::Connections),
+            b"reset" => None,
+            // As in a memcached that keeps no histogram of sizes.
+            b"sizes" => {
+                put_stat(&self.form, b"sizes_status", b"disabled", out);
+                None
+            }
             _ => {
                 ctx.stats.errors += 1;
                 put_error(&self.form, Status::NotFound, out);
                 return Flow::Continue;
             }
+        };
+        if self.what == b"reset" {
+            ctx.host.reset_stats();
+        }
+        for (name, value) in of.map(|of| ctx.host.memcached_stats(of)).unwrap_or_default() {
+            put_stat(&self.form, name.as_bytes(), value.as_bytes(), out);
         }
         put_stat(&self.form, b"", b"", out);
         Flow::Continue

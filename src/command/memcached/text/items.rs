@@ -19,6 +19,7 @@ const NOTHING: Fetch = Fetch {
     cas: false,
     access: false,
     no_bump: false,
+    bystander: true,
     touch: None,
     vivify: None,
     recache_below_ms: None,

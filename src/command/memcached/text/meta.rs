@@ -67,6 +67,7 @@ fn get<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Op<'a> {
         cas: meta.cas,
         access: meta.access,
         no_bump: meta.no_bump,
+        bystander: false,
         touch: when(meta.touch, ctx),
         vivify: when(meta.vivify, ctx),
         recache_below_ms,
