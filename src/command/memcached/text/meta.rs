@@ -88,10 +88,9 @@ fn set<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Option<Op<'a>> {
     let adds = matches!(mode, StoreMode::Append | StoreMode::Prepend);
     let item = StoreItem {
         flags: meta.client_flags,
-        // With a CAS to compare there must be an item anyway.
         mode,
-        // Adding asks for no CAS: there is to be none. To APPEND and PREPEND 0 is none.
-        compare: meta.compare.filter(|cas| mode != StoreMode::Add && !(adds && *cas == 0)),
+        // To APPEND and PREPEND 0 is none.
+        compare: meta.compare.filter(|cas| !(adds && *cas == 0)),
         invalidate: meta.invalidate,
         new_cas: meta.new_cas,
         cas: meta.cas || meta.size,
