@@ -165,36 +165,24 @@ impl<'a> Planner<'_, 'a, '_> {
         let op = if quiet && flags == 0 && compare.is_none() && mode == StoreMode::Set {
             Op::Set { value, expiry }
         } else {
-            Op::Store(self.ctx.bump.alloc(StoreItem {
-                value,
-                flags,
-                expiry,
-                mode,
-                compare,
-                invalidate: false,
-                new_cas: None,
-                cas: !quiet,
-                vivify: None,
-            }))
+            let how = StoreItem { flags, expiry, mode, compare, cas: !quiet, ..STORE };
+            Op::Store { value, how: self.ctx.bump.alloc(how) }
         };
         self.keyed(const { row("set") }, op)
     }
 
     /// APPEND, PREPEND: the item keeps its flags and its expiry.
     fn extend(&mut self, mode: StoreMode) -> Planned<'a> {
-        let item = StoreItem {
-            // A part of what will be the value: it is copied there, whatever its length.
-            value: Payload::Inline(self.packet.value),
-            flags: 0,
+        let how = StoreItem {
             expiry: Expiry::Keep,
             mode,
             compare: self.compare(),
-            invalidate: false,
-            new_cas: None,
             cas: !self.packet.form.opcode().is_quiet(),
-            vivify: None,
+            ..STORE
         };
-        self.keyed(const { row("append") }, Op::Store(self.ctx.bump.alloc(item)))
+        // A part of what will be the value: it is copied there, whatever its length.
+        let value = Payload::Inline(self.packet.value);
+        self.keyed(const { row("append") }, Op::Store { value, how: self.ctx.bump.alloc(how) })
     }
 
     /// How TOUCH, GAT and GATK read.
@@ -294,6 +282,18 @@ const FETCH: Fetch = Fetch {
     vivify: None,
     recache_below_ms: None,
     new_cas: None,
+};
+
+/// A plain set.
+const STORE: StoreItem = StoreItem {
+    flags: 0,
+    expiry: Expiry::None,
+    mode: StoreMode::Set,
+    compare: None,
+    invalidate: false,
+    new_cas: None,
+    cas: false,
+    vivify: None,
 };
 
 #[inline]

@@ -95,13 +95,13 @@ fn set<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Option<Op<'a>> {
         new_cas: meta.new_cas,
         cas: meta.cas || meta.size,
         vivify: when(meta.vivify, ctx).filter(|_| adds),
-        ..plain(value, when(meta.touch, ctx).unwrap_or(Expiry::None))
+        ..plain(when(meta.touch, ctx).unwrap_or(Expiry::None))
     };
     let usual = item.flags == 0 && mode == StoreMode::Set && item.compare.is_none();
     if usual && item.new_cas.is_none() && !item.cas {
-        return Some(Op::Set { value: item.value, expiry: item.expiry });
+        return Some(Op::Set { value, expiry: item.expiry });
     }
-    Some(Op::Store(ctx.bump.alloc(item)))
+    Some(Op::Store { value, how: ctx.bump.alloc(item) })
 }
 
 fn delete<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Op<'a> {
