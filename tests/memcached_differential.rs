@@ -6,9 +6,12 @@
 //! Intended differences, and how each is kept out:
 //! - CAS values: any number may be one. Each server's are replaced by the order in which they first appear;
 //! - seconds (`t`) are rounded differently: one more or less is the same. `l`, and of `me` all but the key: not compared;
+//! - `h`: of an item of which nobody has asked for such things before, past use is known here only roughly. Not compared;
 //! - flags of mg act in their order there, at once here: `R` stands first in what is generated, then `T` and `N`, then what is asked for;
 //! - a decremented number that loses a digit is padded with a space there (protocol.txt allows both): numbers keep their length;
-//! - `k` answers base64 there if the item was *written* with `b`, here if the command has it: a key is always sent the same way;
+//! - `k` answers base64 there if `ms` wrote the item with `b`, here if the command has it: a key is always sent the same way, and no
+//!   item with such a key is made by `N` of mg;
+//! - `q` of an `ma` that makes its item hides nothing there, the usual HD here: never generated;
 //! - the data block of a line that is wrong is read as commands there, and dropped here if its length is known: such lines here announce
 //!   a block only where it is dropped there too;
 //! - numbers: `+5`, flags beyond 32 bits and a space behind a number are taken there: never generated;
@@ -94,24 +97,38 @@ fn play_all(ours: &Server, theirs: &Server, default_sequences: u64, first_seed: 
 /// keys, so that nothing has to be flushed in between, and `{b}` a key of its own in base64.
 fn play(ours: &Server, theirs: &Server, seed: u64, steps: &[String]) -> Result<(), String> {
     let (mut ours, mut theirs) = (Side::new(ours), Side::new(theirs));
-    let mut told = String::new();
+    let mut told: Vec<(String, String)> = Vec::new();
     for step in steps {
         let prefix = format!("s{seed}");
         let step = step.replace("{}", &prefix).replace("{b}", &STANDARD.encode(&prefix));
         let (our_reply, their_reply) = (ours.ask(&step), theirs.ask(&step));
         if !same(&our_reply, &their_reply) {
-            return Err(format!("{told}{step:?}\n  ours:   {our_reply}\n  theirs: {their_reply}\n"));
+            // What happened to the same key is what tells why.
+            let key = key_of(&step);
+            let before = told.iter().filter(|(line, _)| line.contains(key));
+            let before: String = before.map(|(line, reply)| format!("  {line} => {reply}\n")).collect();
+            let [ours, theirs] = [our_reply, their_reply].map(|reply| short(&reply));
+            return Err(format!("{before}  {}\n  ours:   {ours}\n  theirs: {theirs}\n", short(&step)));
         }
-        told += &format!("{step:?} => {our_reply}\n");
+        told.push((short(&step), short(&our_reply)));
     }
     Ok(())
+}
+
+fn key_of(step: &str) -> &str {
+    step.split(['|', ' ']).nth(1).unwrap_or_default()
+}
+
+/// Enough of a text to know it again.
+fn short(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 /// One server, and what is known of its CAS values.
 struct Side {
     text: Text,
-    /// The order in which each appeared.
-    names: HashMap<String, usize>,
+    /// The order in which each appeared, with its key.
+    names: HashMap<(String, String), usize>,
     /// The last one of each key.
     last: HashMap<String, String>,
 }
@@ -122,7 +139,7 @@ impl Side {
     }
 
     fn ask(&mut self, step: &str) -> String {
-        let key = step.split(['|', ' ']).nth(1).unwrap_or_default().to_owned();
+        let key = key_of(step).to_owned();
         // A CAS that was never seen is none that there is.
         let cas = self.last.get(&key).cloned().unwrap_or_else(|| "99999999".into());
         let reply = self.text.say(&step.replace(CAS_OF, &cas));
@@ -144,17 +161,25 @@ impl Side {
             match cas {
                 Some((cas, key)) => {
                     let next = self.names.len();
-                    let name = if cas == "0" { 0 } else { *self.names.entry(cas.into()).or_insert(next + 1) };
+                    let known = self.names.entry((key.into(), cas.into()));
+                    let name = if cas == "0" { 0 } else { *known.or_insert(next + 1) };
                     self.last.insert(key.into(), cas.into());
                     out.push(format!("cas{name}"));
                 }
                 None if words[0] == "ME" && n > 1 => {}
-                None if n > 0 && word.starts_with('l') && words[0] != "VALUE" => out.push("l".into()),
+                None if n > 0 && matches!(words[0], "HD" | "VA") && is_use(word) => {
+                    out.push(word[..1].into())
+                }
                 None => out.push((*word).to_owned()),
             }
         }
         out.join(" ")
     }
+}
+
+/// Whether this tells of past use.
+fn is_use(word: &str) -> bool {
+    matches!(word, "h0" | "h1") || word.starts_with('l')
 }
 
 /// Whether two replies are the same but for a second.
@@ -311,6 +336,7 @@ impl Generator {
         );
         // Two of one letter are another test.
         let flags = flags.replace(" T100 T1000", " T100");
+        let flags = if b.is_empty() { flags } else { flags.replace(" N60", "") };
         format!("mg {key}{b}{flags}|")
     }
 
@@ -336,7 +362,8 @@ impl Generator {
         let (mode, delta) = (self.pick(&["MI", "MD", "M+", "M-"]), self.pick(&["D1", "D99"]));
         let compare = self.pick(&["C\u{1}", "C123", "C0"]);
         let flags = self
-            .flags(&["N100", "J700000", &mode, &delta, &compare, "T500"], &["v", "t", "c", "k", "Oabc", "q"]);
+            .flags(&["T500", "N100", "J700000", &mode, &delta, &compare], &["v", "t", "c", "k", "Oabc", "q"]);
+        let flags = if flags.contains(" N") { flags.replace(" q", "") } else { flags };
         format!("ma {key}{b}{flags}|")
     }
 }

@@ -83,7 +83,7 @@ fn errors_keep_the_framing(setup: Setup) {
     let long = "k".repeat(251);
     let fits = "k".repeat(250);
     for (commands, replies) in [
-        ("|x|GET a|", "ERROR|ERROR|ERROR|".to_owned()),
+        ("get a||x|GET a|", "END|ERROR|ERROR|ERROR|".to_owned()),
         (&format!("get {long}|set {fits} 0 0 1|x|get {fits}|"), {
             format!("CLIENT_ERROR bad command line format|STORED|VALUE {fits} 0 1|x|END|")
         }),

@@ -91,7 +91,8 @@ fn set<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Option<Op<'a>> {
         mode,
         // To APPEND and PREPEND 0 is none.
         compare: meta.compare.filter(|cas| !(adds && *cas == 0)),
-        invalidate: meta.invalidate,
+        // No CAS is older than that of an item, 0 least of all.
+        invalidate: meta.invalidate && meta.compare != Some(0),
         new_cas: meta.new_cas,
         cas: meta.cas || meta.size,
         vivify: when(meta.vivify, ctx).filter(|_| adds),
