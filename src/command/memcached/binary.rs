@@ -14,7 +14,7 @@ use super::super::{
 };
 use super::text;
 use crate::proto::memcached::binary::{
-    Found, Packet, State, Status, Verb, parse, put_error, put_success, put_with_value,
+    Form, Found, Packet, State, Status, Verb, parse, put_error, put_with_value,
 };
 use crate::proto::{Form as AnyForm, Outcome, ParseLimits, Refusal, ReplyBuf};
 use crate::store::Expiry;
@@ -112,11 +112,12 @@ impl<'a> Planner<'_, 'a, '_> {
             }
             Verb::Increment => self.count(const { row("incrby") }, false),
             Verb::Decrement => self.count(const { row("decrby") }, true),
-            Verb::Noop | Verb::Verbosity => self.ready(|out| put_success(&form, 0, out)),
+            // There is no log whose verbosity a client could change.
+            Verb::Noop | Verb::Verbosity => Planned::Request(done(form)),
             Verb::Version => {
                 self.ready(|out| put_with_value(&form, Status::Ok, text::VERSION.as_bytes(), out))
             }
-            Verb::Quit => Planned::Last(self.goodbye()),
+            Verb::Quit => Planned::Last((!form.opcode().is_quiet()).then(|| done(form))),
             Verb::Flush => {
                 let delay_s = self.seconds();
                 Planned::Barrier(self.ctx.bump.alloc(Flush { form, delay_s }))
@@ -254,11 +255,6 @@ impl<'a> Planner<'_, 'a, '_> {
         Planned::Barrier(self.ctx.bump.alloc(LogIn { form, message }))
     }
 
-    fn goodbye(&mut self) -> Option<Request<'a>> {
-        let form = self.packet.form;
-        (!form.opcode().is_quiet()).then(|| answer(self.ctx, |out| put_success(&form, 0, out)))
-    }
-
     fn ready(&self, write: impl FnOnce(&mut ReplyBuf)) -> Planned<'a> {
         Planned::Request(answer(self.ctx, write))
     }
@@ -301,6 +297,11 @@ fn keyed<'a>(packet: &Packet<'a>, op: Op<'a>, ctx: &PlanContext<'a, '_>) -> Requ
     let key = ctx.store.key(text::DB, packet.key);
     ctx.store.prefetch(key.hash);
     Request { key, op, form: AnyForm::Binary(packet.form), outcome: Outcome::Pending }
+}
+
+/// What says no more than that all is well.
+fn done(form: Form<'_>) -> Request<'_> {
+    Request::answered(Outcome::Ok, AnyForm::Binary(form))
 }
 
 /// A reply that is known already. Small ones only.
