@@ -9,8 +9,8 @@
 //! - `h`: of an item of which nobody has asked for such things before, past use is known here only roughly. Not compared;
 //! - flags of mg act in their order there, at once here: `R` stands first in what is generated, then `T` and `N`, then what is asked for;
 //! - a decremented number that loses a digit is padded with a space there (protocol.txt allows both): numbers keep their length;
-//! - `k` answers base64 there if `ms` wrote the item with `b`, here if the command has it: a key is always sent the same way, and no
-//!   item with such a key is made by `N` of mg;
+//! - `k` of mg answers base64 there if it was `ms` that wrote the item, with `b`; here if the command has `b`: never generated together;
+//! - with `I` a CAS is compared by size, where each server counts as it likes: only one that it has shown is sent;
 //! - `q` of an `ma` that makes its item hides nothing there, the usual HD here: never generated;
 //! - the data block of a line that is wrong is read as commands there, and dropped here if its length is known: such lines here announce
 //!   a block only where it is dropped there too;
@@ -97,6 +97,8 @@ fn play_all(ours: &Server, theirs: &Server, default_sequences: u64, first_seed: 
 /// keys, so that nothing has to be flushed in between, and `{b}` a key of its own in base64.
 fn play(ours: &Server, theirs: &Server, seed: u64, steps: &[String]) -> Result<(), String> {
     let (mut ours, mut theirs) = (Side::new(ours), Side::new(theirs));
+    // What comes first says to ours that it is memcached's protocol.
+    assert_eq!((ours.ask(""), theirs.ask("")), (String::new(), String::new()));
     let mut told: Vec<(String, String)> = Vec::new();
     for step in steps {
         let prefix = format!("s{seed}");
@@ -140,8 +142,8 @@ impl Side {
 
     fn ask(&mut self, step: &str) -> String {
         let key = key_of(step).to_owned();
-        // A CAS that was never seen is none that there is.
-        let cas = self.last.get(&key).cloned().unwrap_or_else(|| "99999999".into());
+        // None that there is, where none was seen.
+        let cas = self.last.get(&key).cloned().unwrap_or_else(|| "0".into());
         let reply = self.text.say(&step.replace(CAS_OF, &cas));
         reply.split('|').map(|line| self.renamed(line, &key)).collect::<Vec<_>>().join("|")
     }
@@ -254,7 +256,7 @@ impl Generator {
     fn storage(&mut self, key: &str) -> String {
         let verb = self.pick(&["set", "set", "set", "add", "replace", "append", "prepend", "cas", "cas"]);
         let (value, exptime) = (self.value(), self.exptime());
-        let cas = if verb == "cas" { self.pick(&[" \u{1}", " \u{1}", " 123"]) } else { String::new() };
+        let cas = if verb == "cas" { self.pick(&[" \u{1}", " \u{1}", " 999999999"]) } else { String::new() };
         let flags = self.pick(&["0", "0", "5", "4294967295"]);
         let noreply = self.pick(&["", "", "", " noreply"]);
         format!("{verb} {key} {flags} {exptime} {}{cas}{noreply}|{value}|", value.len())
@@ -336,7 +338,7 @@ impl Generator {
         );
         // Two of one letter are another test.
         let flags = flags.replace(" T100 T1000", " T100");
-        let flags = if b.is_empty() { flags } else { flags.replace(" N60", "") };
+        let flags = if b.is_empty() { flags } else { flags.replace(" k", "") };
         format!("mg {key}{b}{flags}|")
     }
 
@@ -344,15 +346,14 @@ impl Generator {
         let (key, b) = self.meta_key(key);
         let value = self.value();
         let mode = self.pick(&["MS", "ME", "MA", "MP", "MR"]);
-        let (compare, time) =
-            (self.pick(&["C\u{1}", "C\u{1}", "C123", "C0"]), format!("T{}", self.exptime()));
+        let (compare, time) = (self.pick(&["C\u{1}", "C\u{1}", "C0"]), format!("T{}", self.exptime()));
         let flags = self.flags(&[&mode, &compare, &time, "F7"], &["k", "Oabc", "q", "c", "I"]);
         format!("ms {key} {}{b}{flags}|{value}|", value.len())
     }
 
     fn meta_delete(&mut self, key: &str) -> String {
         let (key, b) = self.meta_key(key);
-        let compare = self.pick(&["C\u{1}", "C\u{1}", "C123", "C0"]);
+        let compare = self.pick(&["C\u{1}", "C\u{1}", "C999999999", "C0"]);
         let flags = self.flags(&[&compare], &["k", "Oabc", "q", "I", "T100"]);
         format!("md {key}{b}{flags}|")
     }
@@ -360,7 +361,7 @@ impl Generator {
     fn meta_count(&mut self, key: &str) -> String {
         let (key, b) = self.meta_key(key);
         let (mode, delta) = (self.pick(&["MI", "MD", "M+", "M-"]), self.pick(&["D1", "D99"]));
-        let compare = self.pick(&["C\u{1}", "C123", "C0"]);
+        let compare = self.pick(&["C\u{1}", "C999999999", "C0"]);
         let flags = self
             .flags(&["T500", "N100", "J700000", &mode, &delta, &compare], &["v", "t", "c", "k", "Oabc", "q"]);
         let flags = if flags.contains(" N") { flags.replace(" q", "") } else { flags };
