@@ -162,6 +162,11 @@ pub const CLIENT_NAME_LEN: usize = 256;
 /// Longest `--requirepass`, bytes (Redis: 512).
 pub const PASSWORD_LEN: usize = 512;
 
+/// Longest key in memcached's protocols, bytes (as there).
+pub const MEMCACHED_KEY_LEN: usize = 250;
+/// Longest message of a SASL exchange, bytes: two names, a password, what parts them.
+pub const SASL_LEN: usize = 4 * PASSWORD_LEN;
+
 const _: () = {
     assert!(MIN_MEMORY < MAX_MEMORY);
     assert!(MEMORY_SHARE_PERCENT < 100);

@@ -128,7 +128,7 @@ fn execute_one(
 }
 
 /// The reply as it would leave, pinned values in their places.
-fn flatten(out: &ReplyBuf) -> Vec<u8> {
+pub fn flatten(out: &ReplyBuf) -> Vec<u8> {
     let mut flat = Vec::new();
     let mut done = 0;
     for (at, pin) in &out.pins {

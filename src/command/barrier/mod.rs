@@ -29,7 +29,7 @@ mod observe;
 mod scan;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(in crate::command) mod tests;
 mod transfer;
 
 pub use bitop::bitop;

@@ -72,7 +72,7 @@ fn login(user: &[u8], password: &[u8], ctx: &mut Context<'_>, out: &mut ReplyBuf
 }
 
 /// At once, or at the time that the delay means: what there is then goes. A later command takes the place of one that still waits.
-fn flush_all(delay_s: u64, ctx: &mut Context<'_>) {
+pub(in crate::command::memcached) fn flush_all(delay_s: u64, ctx: &mut Context<'_>) {
     ctx.stats.calls[usize::from(row("flushdb"))] += 1;
     match super::expiry(i64::try_from(delay_s).unwrap_or(i64::MAX), ctx.now_ms) {
         Expiry::At(at_ms) if at_ms > ctx.now_ms => ctx.host.flush_at(Some(at_ms)),

@@ -16,6 +16,7 @@ use crate::proto::memcached::text::{self, Command, Common, Form as TextForm, Log
 use crate::proto::{Form, Outcome, ParseLimits};
 use crate::store::{Expiry, Key};
 use asks::Ask;
+pub(super) use asks::flush_all;
 
 /// What VERSION and the statistics tell. Clients read up to three numbers and two dots (libmemcached keeps each in a byte), or take it
 /// whole; it must be one word. The numbers are those of the memcached whose protocol this is: clients choose features by them.
@@ -25,7 +26,7 @@ static VERSION_REPLY: &[u8] =
     concat!("VERSION 1.6.45-kv-cache-", env!("CARGO_PKG_VERSION"), "\r\n").as_bytes();
 
 /// memcached's databases are one; here it is the first.
-const DB: u8 = 0;
+pub(super) const DB: u8 = 0;
 
 /// An exptime up to here is relative, seconds: 30 days (protocol.txt, "Expiration times").
 const LONGEST_RELATIVE_S: i64 = 60 * 60 * 24 * 30;
@@ -242,7 +243,7 @@ fn push<'a>(
 
 /// When an item with this exptime expires.
 #[inline]
-fn expiry(exptime: i64, now_ms: u64) -> Expiry {
+pub(super) fn expiry(exptime: i64, now_ms: u64) -> Expiry {
     match exptime {
         0 => Expiry::None,
         // In the past, whatever the clock says.

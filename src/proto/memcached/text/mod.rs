@@ -32,7 +32,7 @@ pub use storage::{Storage, StorageVerb};
 pub use tokens::words;
 
 /// Longest key, bytes. Of a base64 key this counts what is sent, as in memcached.
-pub const MAX_KEY: usize = 250;
+pub const MAX_KEY: usize = crate::limits::MEMCACHED_KEY_LEN;
 
 pub const ERROR: &[u8] = b"ERROR\r\n";
 pub const BAD_FORMAT: &[u8] = b"CLIENT_ERROR bad command line format\r\n";
