@@ -68,7 +68,6 @@ const SET: StoreItem = StoreItem {
     new_cas: None,
     cas: false,
     vivify: None,
-    waits: false,
 };
 
 fn put(client: &mut Client, value: &[u8], how: StoreItem) -> (Outcome, Item) {
