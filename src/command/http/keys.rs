@@ -153,18 +153,20 @@ fn expiry(ttl_ms: Option<&[u8]>, cache_control: Option<&[u8]>, now_ms: u64) -> R
     }
 }
 
-static GET: Fetch = Fetch { value: true, cas: true, ..FETCH };
-static HEAD: Fetch = Fetch { cas: true, ..FETCH };
-const FETCH: Fetch = Fetch {
-    value: false,
-    cas: false,
+/// The CAS is asked for always: an item that has none gets one with its first read over HTTP, and keeps it.
+const READ: Fetch = Fetch {
+    value: true,
+    cas: true,
     access: false,
     no_bump: false,
+    bystander: true,
     touch: None,
     vivify: None,
     recache_below_ms: None,
     new_cas: None,
 };
+static GET: Fetch = READ;
+static HEAD: Fetch = Fetch { value: false, ..READ };
 
 impl<'a> KeyRequest<'a> {
     #[inline]
