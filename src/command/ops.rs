@@ -74,8 +74,12 @@ pub enum Op<'a> {
     BitField(&'a [FieldOp]),
     /// The item with what is known of it.
     Fetch(&'a Fetch),
-    /// Writes an item with client flags, or under a CAS.
-    Store(&'a StoreItem<'a>),
+    /// Writes an item with client flags, or under a CAS. The value is not among the rest: what lies in the bump is never dropped, and a
+    /// large value must be.
+    Store {
+        value: Payload<'a>,
+        how: &'a StoreItem,
+    },
     /// Removes an item, or marks it stale.
     Remove(&'a RemoveItem),
     /// Counts without sign, as memcached does: up it wraps at 64 bits, down it ends at 0.
@@ -108,9 +112,8 @@ pub struct Fetch {
 
 /// Writing an item, as memcached's `ms` can. Answers `Ok` (or `Item`, if the CAS is wanted), `NotStored`, `Exists`, `Nil`: no item
 /// to compare with.
-#[derive(Clone, Debug)]
-pub struct StoreItem<'a> {
-    pub value: Payload<'a>,
+#[derive(Clone, Copy, Debug)]
+pub struct StoreItem {
     /// The client's own flags. APPEND and PREPEND leave those that are there.
     pub flags: u32,
     pub expiry: Expiry,
