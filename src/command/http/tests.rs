@@ -1,64 +1,15 @@
 //! Requests over HTTP against a store: what each answers, whoever asks, and what becomes of the connection.
 
 use super::*;
-use crate::command::testing::{BEGIN_MS, Client};
-use crate::command::{ClientFilter, Context, Host, PauseMode, execute_now, run};
-use crate::conn::Session;
+use crate::command::barrier::tests::fake_host::FakeHost;
+use crate::command::testing::Client;
+use crate::command::{Context, Deferred, PauseMode, execute_now, run};
 use crate::proto::{self, Scratch};
 use bumpalo::Bump;
 
-/// A server with a password and with sites that it allows.
-#[derive(Default)]
-struct TestHost {
-    password: Option<&'static str>,
-    origins: Vec<&'static str>,
-}
-
-impl Host for TestHost {
-    fn info(&self, _sections: &[String]) -> String {
-        String::new()
-    }
-    fn config_get(&self, _pattern: &[u8]) -> Vec<(String, String)> {
-        Vec::new()
-    }
-    fn config_set(&self, _pairs: &[(&[u8], &[u8])]) -> Result<(), String> {
-        Ok(())
-    }
-    fn reset_stats(&self) {}
-    fn client_list(&self, _filter: &ClientFilter) -> String {
-        String::new()
-    }
-    fn client_info(&self, _id: u64) -> String {
-        String::new()
-    }
-    fn client_kill(&self, _filter: &ClientFilter) -> usize {
-        0
-    }
-    fn client_changed(&self, _session: &Session) {}
-    fn client_pause(&self, _pause: Option<(u64, PauseMode)>) {}
-    fn password_required(&self) -> bool {
-        self.password.is_some()
-    }
-    fn authenticate(&self, user: &[u8], password: &[u8]) -> bool {
-        user == b"default" && self.password.is_none_or(|own| own.as_bytes() == password)
-    }
-    fn allows_origin(&self, origin: &[u8]) -> bool {
-        self.origins.iter().any(|own| *own == "*" || own.as_bytes() == origin)
-    }
-    fn time_us(&self) -> u64 {
-        BEGIN_MS * 1000
-    }
-    fn random(&self) -> u64 {
-        4
-    }
-    fn started_at_s(&self) -> u64 {
-        BEGIN_MS / 1000
-    }
-}
-
 /// One connection.
 struct Peer {
-    client: Client<TestHost>,
+    client: Client<FakeHost>,
     state: State,
     paused: Option<PauseMode>,
     inbox: Vec<u8>,
@@ -66,7 +17,7 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(host: TestHost) -> Peer {
+    fn new(host: FakeHost) -> Peer {
         Peer {
             client: Client::with_host(host),
             state: State::default(),
@@ -168,7 +119,7 @@ struct Answer {
 }
 
 fn peer() -> Peer {
-    Peer::new(TestHost::default())
+    Peer::new(FakeHost::default())
 }
 
 #[test]
@@ -313,7 +264,7 @@ fn large_values_go_in_whole_or_in_chunks() {
 
 #[test]
 fn a_password_is_asked_for_with_every_request() {
-    let mut peer = Peer::new(TestHost { password: Some("secret"), ..TestHost::default() });
+    let mut peer = Peer::new(FakeHost { password: Some("secret"), ..FakeHost::default() });
     for (field, status) in [
         ("X: y", 401),
         ("Authorization: Bearer secret", 404),
@@ -341,7 +292,7 @@ fn a_password_is_asked_for_with_every_request() {
 fn web_pages_are_refused_unless_their_site_is_allowed() {
     let site = "https://app.example";
     let status = |origins: &[&'static str], fields: &[&str]| {
-        let mut peer = Peer::new(TestHost { origins: origins.to_vec(), ..TestHost::default() });
+        let mut peer = Peer::new(FakeHost { origins: origins.to_vec(), ..FakeHost::default() });
         peer.status("GET /v1/keys/a", fields, "")
     };
     for (fields, none, one, all) in [
@@ -371,7 +322,7 @@ fn web_pages_are_refused_unless_their_site_is_allowed() {
         ("[::1]:7171", "Accept-Language: en", "404"),
         ("localhost:7171", "Accept-Language: en", "404"),
     ] {
-        let mut peer = Peer::new(TestHost { origins: vec![site], ..TestHost::default() });
+        let mut peer = Peer::new(FakeHost { origins: vec![site], ..FakeHost::default() });
         let request = format!("GET /v1/keys/a HTTP/1.1\r\nHost: {host}\r\n{field}\r\n\r\n");
         assert_eq!(&peer.send(request.as_bytes())[9..12], expected, "{host} {field}");
     }
@@ -379,7 +330,8 @@ fn web_pages_are_refused_unless_their_site_is_allowed() {
 
 #[test]
 fn a_preflight_is_answered_without_a_password() {
-    let host = TestHost { password: Some("secret"), origins: vec!["https://app.example"] };
+    let host =
+        FakeHost { password: Some("secret"), origins: vec!["https://app.example"], ..FakeHost::default() };
     let mut peer = Peer::new(host);
     let fields = ["Origin: https://app.example", "Access-Control-Request-Method: PUT"];
     let answer = peer.ask("OPTIONS /v1/keys/a", &fields, "");
