@@ -16,7 +16,7 @@ pub struct FakeHost {
     pub log: RefCell<Vec<String>>,
     /// The sessions of all connections, by id.
     pub sessions: RefCell<Vec<Session>>,
-    random: RefCell<u64>,
+    pub random: RefCell<u64>,
     pub observer: Observer,
     pub times: Vec<Histogram>,
     pub debug: bool,
