@@ -4,7 +4,7 @@
 --     wrk -t 1 -c 64 -d 10s -s sdk/wrk/get_set.lua http://127.0.0.1:7171 -- keys=10000 value_size=64 reads=0.9 pipeline=1
 --
 -- token=PASSWORD sends a password. All requests are made before the load begins, 1024 for each thread, so that the load costs wrk no
--- Lua at all but the choice of the next one. With pipeline=16 wrk counts one request where 16 are sent: multiply.
+-- Lua at all but the choice of the next one. With a pipeline wrk counts every reply; its latencies are then of no use.
 
 local settings = { keys = 10000, value_size = 64, reads = 0.9, pipeline = 1, token = '' }
 local PREPARED = 1024
