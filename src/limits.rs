@@ -53,6 +53,8 @@ pub const MAX_INBOX: usize = 1 << 20;
 pub const MAX_ARGS: usize = 1 << 20;
 /// Longest inline command, bytes (Redis: 64 KiB).
 pub const MAX_INLINE: usize = 64 << 10;
+/// Groups within groups that are skipped in a protobuf message: none of its own has even one.
+pub const PROTOBUF_NESTING: usize = 16;
 /// Largest receive buffer that a driver lends, bytes; least `--max-inbox`.
 pub const RECV_BUFFER: usize = 64 << 10;
 

@@ -104,6 +104,9 @@ pub enum Barrier<'a> {
 /// A command that runs alone and writes its whole reply in its own protocol.
 pub trait Deferred: std::fmt::Debug {
     fn run(&self, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow;
+
+    /// Appends what the client is told instead of a reply that is larger than one client may hold unread.
+    fn too_large(&self, out: &mut ReplyBuf);
 }
 
 /// What was found at the start of a connection's bytes, in a protocol that plans what it parses.

@@ -327,7 +327,10 @@ impl Rounds {
         let flow = command::run(barrier, &mut context, &mut self.replies);
         if self.replies.unlimit() {
             self.replies.truncate(start);
-            self.replies.put(REPLY_TOO_LARGE);
+            match barrier {
+                Barrier::Command { .. } => self.replies.put(REPLY_TOO_LARGE),
+                Barrier::Other(deferred) => deferred.too_large(&mut self.replies),
+            }
             self.stats.errors += 1;
         }
         if conn.session.command_ends() {
