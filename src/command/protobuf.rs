@@ -156,6 +156,7 @@ fn planned<'a>(
     Request { key, op, form, outcome: Outcome::Pending }
 }
 
+/// No protobuf client knows of leases.
 const FETCH: Fetch = Fetch {
     value: false,
     cas: false,
@@ -165,6 +166,7 @@ const FETCH: Fetch = Fetch {
     vivify: None,
     recache_below_ms: None,
     new_cas: None,
+    bystander: true,
 };
 
 /// A plain set is the common one; what is rare lies in the bump.

@@ -371,3 +371,39 @@ fn keys_beyond_the_stores_bound_are_refused() {
     assert_eq!(client.ask(Ask::Set(set(&key, "v"))).status(), Said::TooLarge);
     assert_eq!(client.ask(Ask::Get(get(&key))).status(), Said::NotFound);
 }
+
+#[test]
+fn conditions_cas_and_flags_are_those_of_the_store() {
+    let mut client = Client::begun();
+    let conditional = |value: &str, condition| Ask::Set(messages::Set { condition, ..set("k", value) });
+    assert_eq!(client.ask(conditional("0", 2)).status(), Said::NotStored);
+    assert_eq!(client.ask(conditional("1", 1)).status(), Said::Ok);
+    assert_eq!(client.ask(conditional("2", 1)).status(), Said::NotStored);
+    let stored = client.ask(Ask::Set(messages::Set { flags: 7, want_cas: true, ..set("k", "3") }));
+    assert!(stored.cas != 0);
+    let got = client.ask(Ask::Get(messages::Get { want_cas: true, ..get("k") }));
+    assert_eq!((got.flags, got.cas, &got.value[..]), (7, stored.cas, &b"3"[..]));
+    let compared = |cas| Ask::Set(messages::Set { cas, ..set("k", "4") });
+    assert_eq!(client.ask(compared(stored.cas + 1)).status(), Said::Exists);
+    assert_eq!(client.ask(compared(stored.cas)).status(), Said::Ok);
+    assert_eq!(client.ask(Ask::Get(get("k"))).flags, 0, "a set replaces them too");
+    let removed = messages::Delete { cas: stored.cas, ..delete("k") };
+    assert_eq!(client.ask(Ask::Delete(removed)).status(), Said::Exists);
+    assert_eq!(client.ask(Ask::Delete(delete("k"))).status(), Said::Ok);
+    assert_eq!(client.ask(compared(stored.cas)).status(), Said::NotFound);
+}
+
+#[test]
+fn counters_are_memcacheds() {
+    let mut client = Client::begun();
+    let incr = |delta| messages::Incr { key: key_of("n"), delta, ..Default::default() };
+    assert_eq!(client.ask(Ask::Incr(incr(1))).status(), Said::NotFound);
+    let made = messages::Incr { initial: Some(10), ttl_ms: 5000, want_cas: true, ..incr(1) };
+    let response = client.ask(Ask::Incr(made));
+    assert!(response.number == 10 && response.cas != 0 && response.value.is_empty(), "{response:?}");
+    assert_eq!(client.ask(Ask::Incr(incr(-1))).number, 9);
+    assert_eq!(client.ask(Ask::Incr(incr(i64::MIN))).number, 0);
+    client.ask(Ask::Set(set("n", "text")));
+    assert_eq!(client.ask(Ask::Incr(incr(1))).status(), Said::NotANumber);
+    assert_eq!(client.calls("incrby"), 5);
+}
