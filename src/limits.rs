@@ -125,6 +125,19 @@ pub const REPLY_SHARE: usize = 16;
 pub const TURN_OUTPUT_SHARE: usize = 128;
 pub const MIN_TURN_OUTPUT_BYTES: usize = 128 << 10;
 
+/// Longest head of an HTTP request, bytes, its first line with the key included; also the longest trailer behind a body in chunks.
+pub const HTTP_HEAD: usize = 16 << 10;
+/// Most fields in a head.
+pub const HTTP_FIELDS: usize = 64;
+/// Longest line that announces a chunk, bytes: its size and what extensions it has.
+pub const HTTP_CHUNK_LINE: usize = 256;
+/// A body that nobody wants, because its request is refused, is read up to here, bytes; with a longer one the connection ends.
+pub const HTTP_UNWANTED_BODY: usize = 64 << 10;
+/// Largest batch over HTTP, bytes, unless a value may be less still: it is taken apart in memory that no account holds.
+pub const HTTP_BATCH_BYTES: usize = 8 << 20;
+/// Most operations in a batch over HTTP.
+pub const HTTP_BATCH_OPS: usize = 10_000;
+
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;
 /// Longest `--requirepass`, bytes (Redis: 512).
@@ -138,6 +151,8 @@ const _: () = {
     assert!(MIN_REQUEST < MAX_VALUE_SIZE + REQUEST_EXTRA);
     // What one receive brought must fit into an inbox, or reading would pause at every turn.
     assert!(RECV_BUFFER <= MAX_INBOX);
+    // A head without a body is no reason to take memory of its own.
+    assert!(HTTP_HEAD <= RECV_BUFFER && HTTP_HEAD < MIN_REQUEST);
     assert!(MIN_OUTPUT_HIGH / OUTPUT_LOW_DIVISOR > 0);
     assert!(OUTPUT_HIGH >= MIN_OUTPUT_HIGH);
     assert!(GROUP_REQUESTS <= RUN_REQUESTS && RUN_REQUESTS <= ROUND_REQUESTS);

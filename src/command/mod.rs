@@ -105,8 +105,10 @@ pub enum Barrier<'a> {
 pub trait Deferred: std::fmt::Debug {
     fn run(&self, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow;
 
-    /// Appends what the client is told instead of a reply that is larger than one client may hold unread.
-    fn too_large(&self, out: &mut ReplyBuf);
+    /// Its reply has passed the limit of one reply and has been taken back: writes another in its place, or closes.
+    fn too_large(&self, _out: &mut ReplyBuf) -> Flow {
+        Flow::Close
+    }
 }
 
 /// What was found at the start of a connection's bytes, in a protocol that plans what it parses.

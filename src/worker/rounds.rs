@@ -324,12 +324,12 @@ impl Rounds {
             now_ms: env.now_ms,
         };
         self.replies.limit(env.shared.config.reply_memory());
-        let flow = command::run(barrier, &mut context, &mut self.replies);
+        let mut flow = command::run(barrier, &mut context, &mut self.replies);
         if self.replies.unlimit() {
             self.replies.truncate(start);
             match barrier {
                 Barrier::Command { .. } => self.replies.put(REPLY_TOO_LARGE),
-                Barrier::Other(deferred) => deferred.too_large(&mut self.replies),
+                Barrier::Other(deferred) => flow = deferred.too_large(&mut self.replies),
             }
             self.stats.errors += 1;
         }

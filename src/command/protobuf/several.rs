@@ -33,8 +33,9 @@ impl Deferred for MultiGet<'_> {
         Flow::Continue
     }
 
-    fn too_large(&self, out: &mut ReplyBuf) {
+    fn too_large(&self, out: &mut ReplyBuf) -> Flow {
         put_plain(self.id, Status::TooLarge, REPLY_TOO_LARGE, out);
+        Flow::Continue
     }
 }
 
@@ -51,8 +52,9 @@ impl Deferred for Batch<'_> {
         Flow::Continue
     }
 
-    fn too_large(&self, out: &mut ReplyBuf) {
+    fn too_large(&self, out: &mut ReplyBuf) -> Flow {
         put_plain(self.id, Status::TooLarge, BATCH_TOO_LARGE, out);
+        Flow::Continue
     }
 }
 
@@ -123,7 +125,8 @@ impl Deferred for Auth<'_> {
         Flow::Continue
     }
 
-    fn too_large(&self, out: &mut ReplyBuf) {
+    fn too_large(&self, out: &mut ReplyBuf) -> Flow {
         put_plain(self.id, Status::TooLarge, REPLY_TOO_LARGE, out);
+        Flow::Continue
     }
 }

@@ -126,7 +126,7 @@ impl Client {
         if out.unlimit() {
             out.clear();
             let Barrier::Other(deferred) = barrier else { panic!("another protocol's") };
-            deferred.too_large(out);
+            assert_eq!(deferred.too_large(out), Flow::Continue);
         }
     }
 
