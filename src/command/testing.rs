@@ -234,4 +234,14 @@ impl Host for QuietHost {
     fn started_at_s(&self) -> u64 {
         BEGIN_MS / 1000
     }
+
+    fn memcached_stats(&self, of: StatsOf) -> Vec<(String, String)> {
+        vec![("of".into(), format!("{of:?}"))]
+    }
+
+    fn flush_at(&self, _at_ms: Option<u64>) {}
+
+    fn shut_down(&self) -> bool {
+        false
+    }
 }

@@ -2,8 +2,9 @@
 
 use super::shared::{Message, Shared, unix_us};
 use crate::command::glob::Glob;
-use crate::command::{ClientFilter, Host, PauseMode};
+use crate::command::{ClientFilter, Host, PauseMode, StatsOf};
 use crate::conn::Session;
+use crate::sys::signals;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Host for Shared {
@@ -85,6 +86,21 @@ impl Host for Shared {
 
     fn started_at_s(&self) -> u64 {
         self.started_us / 1_000_000
+    }
+
+    fn memcached_stats(&self, of: StatsOf) -> Vec<(String, String)> {
+        super::memcached::stats(self, of)
+    }
+
+    fn flush_at(&self, at_ms: Option<u64>) {
+        self.flush.set(at_ms);
+    }
+
+    fn shut_down(&self) -> bool {
+        if self.config.memcached_shutdown {
+            signals::terminate();
+        }
+        self.config.memcached_shutdown
     }
 }
 

@@ -1,7 +1,7 @@
 //! A server that only remembers what it was asked for.
 
 use crate::command::glob::Glob;
-use crate::command::{ClientFilter, ClientView, Host, PauseMode};
+use crate::command::{ClientFilter, ClientView, Host, PauseMode, StatsOf};
 use crate::conn::Session;
 use std::cell::RefCell;
 
@@ -114,5 +114,18 @@ impl Host for FakeHost {
 
     fn started_at_s(&self) -> u64 {
         1_700_000_000
+    }
+
+    fn memcached_stats(&self, _of: StatsOf) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn flush_at(&self, at_ms: Option<u64>) {
+        self.note(format!("flush at {at_ms:?}"));
+    }
+
+    fn shut_down(&self) -> bool {
+        self.note("shut down".to_owned());
+        true
     }
 }

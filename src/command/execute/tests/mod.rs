@@ -5,6 +5,7 @@ mod bits;
 mod counters;
 mod expiry;
 mod generic;
+mod items;
 mod model;
 mod strings;
 
