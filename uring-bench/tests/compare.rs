@@ -134,7 +134,7 @@ fn installed(program: &str, variable: &str) -> bool {
 fn compared(contenders: &str, more: &[&str]) -> Vec<Value> {
     let json = tempfile::NamedTempFile::new().unwrap();
     let mut arguments = vec!["compare", "--contenders", contenders, "-c", "3", "-P", "4", "--keys", "200"];
-    arguments.extend(["--rounds", "2", "--slice", "10ms", "--json", json.path().to_str().unwrap()]);
+    arguments.extend(["--rounds", "3", "--slice", "30ms", "--json", json.path().to_str().unwrap()]);
     arguments.extend(more);
     let output = run(&arguments);
     assert!(output.status.success(), "{}", text(&output));
@@ -142,7 +142,9 @@ fn compared(contenders: &str, more: &[&str]) -> Vec<Value> {
     let contenders = load["contenders"].as_array().unwrap().clone();
     for contender in &contenders {
         assert_eq!(contender["misses"], 0, "every key was written before: {contender}");
-        assert!(contender["rounds"]["per_second"][1].as_f64().unwrap() > 0.0, "{contender}");
+        // On a busy machine one of them may have had no turn at all.
+        let rates = contender["rounds"]["per_second"].as_array().unwrap();
+        assert!(rates.iter().any(|rate| rate.as_f64().unwrap() > 0.0), "{contender}");
     }
     contenders
 }

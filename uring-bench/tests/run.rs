@@ -135,7 +135,7 @@ fn large_values_arrive_whole() {
                 "--keys",
                 "50",
                 "--requests",
-                "1000",
+                "300",
                 "-c",
                 "3",
                 "-P",
