@@ -53,6 +53,8 @@ pub const MAX_INBOX: usize = 1 << 20;
 pub const MAX_ARGS: usize = 1 << 20;
 /// Longest inline command, bytes (Redis: 64 KiB).
 pub const MAX_INLINE: usize = 64 << 10;
+/// Groups within groups that are skipped in a protobuf message: none of its own has even one.
+pub const PROTOBUF_NESTING: usize = 16;
 /// memcached's text protocol: longest line of a retrieval, which may name many keys, bytes; other lines are held to `MAX_INLINE`.
 pub const TEXT_GET_LINE: usize = 1 << 20;
 /// Keys of such a line that are taken at a time.
