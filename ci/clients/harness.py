@@ -18,6 +18,7 @@ import json
 import signal
 import sys
 import traceback
+from pathlib import Path
 
 arguments = argparse.ArgumentParser()
 arguments.add_argument("--port", type=int, required=True)
@@ -28,6 +29,7 @@ PORT = arguments.port
 ADDRESS = f"127.0.0.1:{PORT}"
 OURS = arguments.server == "ours"
 SECONDS = 20
+SCRIPT = Path(sys.argv[0]).name
 
 failures = 0
 loop = asyncio.new_event_loop()
@@ -74,8 +76,7 @@ class Client:
         line = {"table": self.table, "client": self.title, "feature": feature, "ok": error is None}
         if error is not None:
             failures += 1
-            where = traceback.extract_tb(error.__traceback__)
-            mine = [frame for frame in where if "clients" in frame.filename and "site-packages" not in frame.filename]
+            mine = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == SCRIPT]
             at = f"line {mine[-1].lineno}: {mine[-1].line}" if mine else ""
             line["error"] = f"{type(error).__name__}: {error} ({at})"
         print(json.dumps(line), flush=True)
