@@ -18,7 +18,9 @@ fn the_text_protocol(setup: Setup) {
 
 fn the_binary_protocol(setup: Setup) {
     let server = setup.start(&[]);
-    application(&client(&server.address().to_string(), "binary"));
+    let cache = client(&server.address().to_string(), "binary");
+    application(&cache);
+    stats(&cache);
 }
 
 /// memcached, ended with the test.
@@ -47,7 +49,9 @@ fn memcached_itself() {
     let address = format!("127.0.0.1:{port}");
     wait_until("memcached listens", || std::net::TcpStream::connect(&address).is_ok());
     application(&client(&address, "ascii"));
-    application(&client(&address, "binary"));
+    let cache = client(&address, "binary");
+    application(&cache);
+    stats(&cache);
 }
 
 fn client(address: &str, protocol: &str) -> Client {
@@ -68,11 +72,15 @@ fn application(cache: &Client) {
     for (_, version) in cache.version().expect("version") {
         assert!(!version.is_empty());
     }
+    cache.flush().expect("flush");
+    assert_eq!(cache.get::<String>("text").expect("get"), None);
+}
+
+/// Over the text protocol this client reads one line of them.
+fn stats(cache: &Client) {
     for (_, stats) in cache.stats().expect("stats") {
         assert!(stats["cmd_get"].parse::<u64>().expect("a number") > 0, "{stats:?}");
     }
-    cache.flush().expect("flush");
-    assert_eq!(cache.get::<String>("text").expect("get"), None);
 }
 
 fn values(cache: &Client) {
