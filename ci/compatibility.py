@@ -100,7 +100,7 @@ FEATURES = {
         "many connections",
         "HTTP/1.0, Expect: 100-continue",
     ],
-    "JSON lines and protobuf": ["JSON lines: get, set, delete", "protobuf: the example of sdk/python"],
+    "JSON lines and protobuf": ["JSON lines: get, set", "protobuf: the example of sdk/python"],
     "Frameworks": [
         "get, set with a lifetime",
         "add (set if absent)",
