@@ -27,6 +27,8 @@ pub struct Session {
     pub no_evict: bool,
     /// CLIENT NO-TOUCH: reads do not count as use.
     pub no_touch: bool,
+    /// Until when the command that has parked this connection waits, Unix milliseconds.
+    pub wait_until_ms: Option<u64>,
     pub name: Box<str>,
     pub lib_name: Box<str>,
     pub lib_version: Box<str>,
@@ -42,6 +44,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_evict: false,
             no_touch: false,
+            wait_until_ms: None,
             name: Box::default(),
             lib_name: Box::default(),
             lib_version: Box::default(),

@@ -12,6 +12,7 @@ mod sampler;
 mod settings;
 mod shared;
 mod start;
+mod waiters;
 
 pub use clients::{ClientEntry, Clients};
 pub use figures::{Figures, ratio};

@@ -15,14 +15,17 @@ use super::clients::{ClientEntry, Clients};
 use super::pause::Pause;
 use super::sampler::{Sample, Sampler};
 use super::settings::Settings;
+use super::waiters::Waiters;
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::limits;
+use crate::observe::{Histogram, Histograms, Observer};
 use crate::proto::{ParseLimits, Spoken};
 use crate::ring::Waker;
 use crate::stats::{StatsSnapshot, WorkerStats};
 use crate::store::Store;
 use crate::sys::listener::is_local;
+use crate::sys::machine::CpuTimes;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -36,6 +39,8 @@ pub enum Message {
     Kill,
     /// Stop accepting, finish what has arrived, flush, end.
     Drain,
+    /// What this client waits for has changed.
+    Unpark(u64),
 }
 
 /// Why a connection is not let in.
@@ -63,6 +68,8 @@ impl Refusal {
 /// One worker, seen from outside.
 pub struct WorkerHandle {
     pub stats: Arc<WorkerStats>,
+    /// How long its commands took.
+    pub times: Arc<Histograms>,
     /// Set once, when the worker has its driver.
     engine: OnceLock<Engine>,
     messages: Mutex<Vec<Message>>,
@@ -86,6 +93,10 @@ pub struct Shared {
     pub addresses: Vec<SocketAddr>,
     /// What each of them speaks.
     pub spoken: Vec<Spoken>,
+    pub waiters: Waiters,
+    pub observer: Observer,
+    /// When the last HOTKEYS session began.
+    pub(super) hotkeys_cpu: Mutex<CpuTimes>,
     pub(super) sampler: Sampler,
     /// What had been counted at CONFIG RESETSTAT.
     pub(super) baseline: Mutex<Baseline>,
@@ -103,6 +114,15 @@ pub(super) struct Baseline {
     pub workers: StatsSnapshot,
     pub evicted: u64,
     pub expired: u64,
+    pub times: Vec<Histogram>,
+}
+
+fn observer_of(config: &Config) -> Observer {
+    let observer = Observer::default();
+    observer.slowlog.set_threshold_us(config.slowlog_slower_than_us);
+    observer.slowlog.set_max_len(config.slowlog_max_len);
+    observer.events.set_threshold_ms(config.latency_threshold_ms);
+    observer
 }
 
 impl Shared {
@@ -116,6 +136,7 @@ impl Shared {
     ) -> Shared {
         let worker = |_| WorkerHandle {
             stats: Arc::new(WorkerStats::new(COMMANDS.len())),
+            times: Arc::new(Histograms::new(COMMANDS.len())),
             engine: OnceLock::new(),
             messages: Mutex::default(),
         };
@@ -127,6 +148,9 @@ impl Shared {
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,
+            waiters: Waiters::default(),
+            observer: observer_of(&config),
+            hotkeys_cpu: Mutex::default(),
             sampler: Sampler::default(),
             baseline: Mutex::default(),
             run_id: format!("{:016x}{:016x}{:08x}", seed[0], seed[1], seed[2] >> 32),
@@ -208,6 +232,19 @@ impl Shared {
     /// What was left for this worker since it last asked, oldest first.
     pub fn take_messages(&self, worker: usize) -> Vec<Message> {
         std::mem::take(&mut *self.workers[worker].messages.lock())
+    }
+
+    /// Tells those who wait for keys that have changed.
+    pub fn wake_waiters(&self) {
+        let notes = self.store.wakes().take();
+        let woken = if notes.all {
+            self.waiters.take_all()
+        } else {
+            notes.hashes.into_iter().flat_map(|hash| self.waiters.take(hash)).collect()
+        };
+        for (worker, client) in woken {
+            self.send(worker, Message::Unpark(client));
+        }
     }
 
     /// Tells all workers to drain. Later calls change nothing; returns whether this was the first.

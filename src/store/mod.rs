@@ -5,9 +5,10 @@
 //!                                 Partition   what commands ask for          partition.rs  writing.rs  scan.rs
 //!                                   index     hash → offset                  index.rs
 //!                                   log       order and life of segments     log.rs
-//!                                   arena     the bytes (unsafe lives here)  arena.rs  item.rs
+//!                                   arena     the bytes (unsafe lives here)  arena.rs  item.rs  fields.rs
 //!                                   policy    who has to go                  eviction.rs
 //!                                   sweep     who has expired                maintenance.rs
+//!                                   wakes     whose wait is over             wakes.rs
 //!  Budget ◄── all of them count what they hold ──┘    large values: large.rs  buffer.rs  spares.rs
 //! ```
 //!
@@ -19,6 +20,7 @@ mod arena;
 pub mod budget;
 mod buffer;
 mod eviction;
+mod fields;
 mod index;
 mod item;
 mod large;
@@ -27,12 +29,15 @@ mod maintenance;
 mod partition;
 mod scan;
 mod spares;
+mod wakes;
 mod writing;
 
 pub use arena::return_large_frees;
 pub use budget::Budget;
 pub use buffer::Buffer;
+pub use fields::{Extra, Meta, State};
 pub use partition::{Entry, Partition, PartitionStats};
+pub use wakes::{Notes, Wakes};
 
 use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
 use bytes::Bytes;
@@ -70,7 +75,7 @@ pub struct Key<'a> {
 pub enum Expiry {
     /// Never.
     None,
-    /// As the item it replaces.
+    /// As the item it replaces; a placeholder is none.
     Keep,
     /// At this Unix time in milliseconds.
     At(u64),
@@ -131,6 +136,7 @@ pub struct Store {
     memory: Box<[Memory]>,
     hasher: ahash::RandomState,
     budget: Arc<Budget>,
+    wakes: Arc<Wakes>,
     config: StoreConfig,
     limits: Limits,
 }
@@ -207,13 +213,14 @@ impl Store {
         };
         let [a, b, c, d] = config.seeds;
         let hasher = ahash::RandomState::with_seeds(a, b, c, d);
+        let wakes = Arc::new(Wakes::default());
         let mut partitions = Vec::with_capacity(config.partitions);
         for _ in 0..config.partitions {
-            partitions.push(new_partition(share, segment_size, &config, &hasher, &budget, limits)?);
+            partitions.push(new_partition(share, segment_size, &config, &hasher, &budget, &wakes, limits)?);
         }
         let memory = partitions.iter().map(Partition::memory).collect();
         let partitions = partitions.into_iter().map(Mutex::new).collect();
-        let store = Store { partitions, memory, hasher, budget, config, limits };
+        let store = Store { partitions, memory, hasher, budget, wakes, config, limits };
         if store.config.prefault {
             store.prefault_all();
         }
@@ -252,6 +259,11 @@ impl Store {
 
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    /// Keys that somebody waits for and that have changed.
+    pub fn wakes(&self) -> &Wakes {
+        &self.wakes
     }
 
     pub fn config(&self) -> &StoreConfig {
@@ -377,6 +389,7 @@ fn new_partition(
     config: &StoreConfig,
     hasher: &ahash::RandomState,
     budget: &Arc<Budget>,
+    wakes: &Arc<Wakes>,
     limits: Limits,
 ) -> io::Result<Partition> {
     let segments = (share / segment_size * GROWTH).min(REACH / segment_size).min(1 << 14);
@@ -386,6 +399,14 @@ fn new_partition(
     let index = segments * segment_size * 2 / 3;
     let primary = Table::new(index, huge, budget.clone())?;
     let overflow = Table::new(index / 2, huge, budget.clone())?;
-    Partition::new(arena, [primary, overflow], config.eviction, hasher.clone(), budget.clone(), limits)
-        .ok_or_else(|| io::Error::other("no memory for an empty index"))
+    Partition::new(
+        arena,
+        [primary, overflow],
+        config.eviction,
+        hasher.clone(),
+        budget.clone(),
+        wakes.clone(),
+        limits,
+    )
+    .ok_or_else(|| io::Error::other("no memory for an empty index"))
 }

@@ -221,6 +221,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     self.failed.extend(killed.map(|conn| conn.id));
                 }
                 Message::Drain => self.begin_drain(),
+                Message::Unpark(client) => self.unpark(client),
             }
         }
     }

@@ -16,20 +16,24 @@ mod batch;
 mod connections;
 mod lifecycle;
 mod output;
+mod parked;
 mod parser;
 mod rounds;
 #[cfg(test)]
 mod simulation;
 mod start;
 mod upkeep;
+mod watch;
 
 use crate::conn::Inbox;
+use crate::observe::LatencyEvent;
 use crate::proto::ParseLimits;
 use crate::ring::{ConnId, Driver, Event, Outgoing};
 use crate::server::Shared;
 use crate::stats::StatsSnapshot;
 use batch::Batcher;
 use connections::Connections;
+use parked::Parked;
 use rounds::{Progress, Rounds, Source, SourceBytes, SourceState, TurnEnv};
 use std::io;
 use std::sync::Arc;
@@ -47,16 +51,31 @@ const ROOM_STEP: usize = 256 << 10;
 pub trait Clock {
     /// Unix time in milliseconds.
     fn now_ms(&self) -> u64;
+
+    /// Nanoseconds since some moment: for how long something took.
+    fn ticks_ns(&self) -> u64;
 }
 
-/// The machine's clock.
+/// The machine's clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
+pub struct SystemClock {
+    started: std::time::Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> SystemClock {
+        SystemClock { started: std::time::Instant::now() }
+    }
+}
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since_epoch.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn ticks_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -79,6 +98,8 @@ pub struct Worker<D: Driver, C: Clock> {
     ready: Vec<ConnId>,
     /// Connections held back by CLIENT PAUSE.
     paused: Vec<ConnId>,
+    /// Connections whose command waits for a key.
+    parked: Parked,
     /// Connections to close when nothing of theirs is unsent: what this turn queues is known to be sent after the next.
     closing: Vec<ConnId>,
     closing_next: Vec<ConnId>,
@@ -118,6 +139,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             slices: Vec::new(),
             ready: Vec::new(),
             paused: Vec::new(),
+            parked: Parked::default(),
             closing: Vec::new(),
             closing_next: Vec::new(),
             failed: Vec::new(),
@@ -147,7 +169,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Some(if left_over {
             Duration::ZERO
         } else {
-            self.upkeep.until_next(self.now_ms, !self.paused.is_empty())
+            let longest = self.upkeep.until_next(self.now_ms, !self.paused.is_empty());
+            let parked =
+                self.parked.next_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(self.now_ms)));
+            parked.map_or(longest, |parked| parked.min(longest))
         })
     }
 
@@ -156,6 +181,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.driver.turn(&mut self.outgoing, timeout)?;
         self.now_ms = self.clock.now_ms();
         self.turn += 1;
+        let began = self.watched_ticks();
         self.settle_sends();
 
         self.intake();
@@ -163,10 +189,25 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.driver.release();
 
         self.run_upkeep();
+        self.dispatch_wakes();
+        self.unpark_due();
         self.queue_output();
         self.close_finished();
         self.publish();
+        self.note(LatencyEvent::Turn, began);
         Ok(())
+    }
+
+    /// The clock, if anybody wants to know what takes long: reading it costs a system that is nearly idle something.
+    fn watched_ticks(&self) -> Option<u64> {
+        (self.shared.observer.events.threshold_ms() > 0).then(|| self.clock.ticks_ns())
+    }
+
+    fn note(&self, event: LatencyEvent, began: Option<u64>) {
+        if let Some(began) = began {
+            let took_ns = self.clock.ticks_ns().saturating_sub(began);
+            self.shared.observer.events.note(event, took_ns, self.now_ms / 1000);
+        }
     }
 
     /// Sorts the turn's events: state changes now, received bytes into sources.
@@ -207,7 +248,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             SourceBytes::Inbox(inbox) => inbox.unread(),
         }));
         let turn_output = self.shared.config.turn_output();
-        let env = TurnEnv { shared: &self.shared, limits: &self.limits, turn_output, now_ms: self.now_ms };
+        let env = TurnEnv {
+            shared: &self.shared,
+            worker: self.id,
+            limits: &self.limits,
+            clock: &self.clock,
+            turn_output,
+            now_ms: self.now_ms,
+        };
         self.rounds.play(&mut self.conns, &self.sources, &slices, &mut self.progress, &env);
         self.slices = rounds::recycle(slices);
         // Whom the turn had no room for comes first in the next, or who asks for much could keep others waiting for ever.
@@ -250,6 +298,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             SourceState::Paused => {
                 conn.waits = true;
                 self.paused.push(id);
+                self.limit_inbox(id);
+            }
+            SourceState::Parked { until_ms } => {
+                conn.waits = true;
+                let client = conn.client.id;
+                self.parked.add(id, client, until_ms);
                 self.limit_inbox(id);
             }
             SourceState::Closing => {

@@ -5,9 +5,11 @@
 //! connection has had its share of the turn. Requests borrow their keys and values from the receive buffers; nothing is allocated
 //! for a common command.
 
+use super::Clock;
 use super::batch::Batcher;
 use super::connections::{Conn, Connections};
 use super::parser::{Parser, Place, Run, RunEnd};
+use super::watch::Watch;
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Request, table};
 use crate::conn::{Inbox, ReplyMode};
 use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
@@ -73,6 +75,8 @@ pub enum SourceState {
     Deferred,
     /// The next request is held back by CLIENT PAUSE.
     Paused,
+    /// The next request waits for a key, at most until this Unix time in milliseconds.
+    Parked { until_ms: u64 },
     /// QUIT, or framing is lost: close after the replies.
     Closing,
 }
@@ -97,6 +101,7 @@ pub struct Rounds {
     scratch: Scratch,
     pub batcher: Batcher,
     pub stats: CommandStats,
+    watch: Watch,
     pub replies: ReplyBuf,
     pub outputs: Vec<Output>,
     pub requests_done: u64,
@@ -110,6 +115,9 @@ pub struct Rounds {
 /// What stays the same over a turn.
 pub struct TurnEnv<'t> {
     pub shared: &'t Shared,
+    /// The number of the worker whose turn it is.
+    pub worker: usize,
+    pub clock: &'t dyn Clock,
     pub limits: &'t ParseLimits,
     /// Reply bytes of one turn.
     pub turn_output: usize,
@@ -133,6 +141,7 @@ impl Rounds {
             scratch: Scratch::default(),
             batcher,
             stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            watch: Watch::new(COMMANDS.len()),
             replies: ReplyBuf::default(),
             outputs: Vec::new(),
             requests_done: 0,
@@ -231,6 +240,7 @@ impl Rounds {
             runs.push(Run { source, requests: start..requests.len(), end, before_last });
         }
 
+        let began = env.clock.ticks_ns();
         self.batcher.execute(
             &env.shared.store,
             &mut requests,
@@ -238,6 +248,8 @@ impl Rounds {
             &mut self.stats,
             env.now_ms,
         );
+        let took_ns = env.clock.ticks_ns().saturating_sub(began);
+        self.watch.batch(&runs, &requests, took_ns, &self.stats, env);
         let answered = requests.len();
         self.requests_done += answered as u64;
 
@@ -293,8 +305,18 @@ impl Rounds {
             RunEnd::Barrier(_) if self.is_full() => self.put_back(progress, run),
             RunEnd::Barrier(barrier) => {
                 self.requests_done += 1;
-                if self.run_barrier(conn, barrier, env) == Flow::Close {
-                    progress.state = SourceState::Closing;
+                let began = env.clock.ticks_ns();
+                let flow = self.run_barrier(conn, barrier, env);
+                let took_ns = env.clock.ticks_ns().saturating_sub(began);
+                if let Flow::Park { until_ms } = flow {
+                    self.requests_done -= 1;
+                    self.put_back(progress, run);
+                    progress.state = SourceState::Parked { until_ms };
+                } else {
+                    self.watch.barrier(conn, barrier, took_ns, env);
+                    if flow == Flow::Close {
+                        progress.state = SourceState::Closing;
+                    }
                 }
             }
             RunEnd::Fatal(reply) => {
@@ -361,6 +383,7 @@ impl Rounds {
         };
         if let Some(row) = name.and_then(table::lookup) {
             self.stats.calls[usize::from(row)] -= 1;
+            self.watch.taken_back(row);
         }
         progress.at = run.before_last.at;
         progress.requests = run.before_last.requests;

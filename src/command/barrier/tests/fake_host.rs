@@ -3,6 +3,7 @@
 use crate::command::glob::Glob;
 use crate::command::{ClientFilter, ClientView, Host, PauseMode};
 use crate::conn::Session;
+use crate::observe::{Histogram, Observer};
 use std::cell::RefCell;
 
 /// A server that notes what it was asked for.
@@ -14,6 +15,9 @@ pub struct FakeHost {
     /// The sessions of all connections, by id.
     pub sessions: RefCell<Vec<Session>>,
     random: RefCell<u64>,
+    pub observer: Observer,
+    pub times: Vec<Histogram>,
+    pub debug: bool,
 }
 
 impl FakeHost {
@@ -114,5 +118,35 @@ impl Host for FakeHost {
 
     fn started_at_s(&self) -> u64 {
         1_700_000_000
+    }
+
+    fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    fn command_times(&self) -> Vec<Histogram> {
+        self.times.clone()
+    }
+
+    fn hotkeys_begin(&self) {}
+
+    fn hotkeys_cpu_us(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn may_wait(&self) -> bool {
+        true
+    }
+
+    fn wait_begins(&self, _hash: u64, _client: u64) {}
+
+    fn wait_ends(&self, _hash: u64, _client: u64) {}
+
+    fn debug_allowed(&self, _client: u64) -> bool {
+        self.debug
+    }
+
+    fn sleep_ms(&self, ms: u64) {
+        self.note(format!("sleep {ms}"));
     }
 }

@@ -3,6 +3,8 @@
 mod connection;
 mod fake_host;
 mod keyspace;
+mod lease;
+mod observe;
 mod several_keys;
 mod together;
 mod walking;
