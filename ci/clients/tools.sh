@@ -39,7 +39,7 @@ cli_subscribe() {
         sleep 0.05
     done
     grep -q '^hello$' "$work/news" || { cat "$work/news" && status=1; }
-    kill "$listener"
+    kill "$listener" 2>/dev/null || true
     wait "$listener" 2>/dev/null || true
     return "$status"
 }
