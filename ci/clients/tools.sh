@@ -79,7 +79,7 @@ absent() { ! memc exist "$1"; }
 memc_get_set() { printf 'from a file' >"$work/file" && memc cp --flag=5 --expire=100 "$work/file" && expect 'from a file' memc cat file && memc exist file; }
 memc_multiget() { cp "$work/file" "$work/second" && memc cp "$work/second" && [ "$(memc cat file second none 2>/dev/null | tr -d '\n')" = 'from a filefrom a file' ]; }
 memc_delete() { memc rm file && absent file; }
-memc_flush() { memc flush && absent second; }
+memc_flush() { memc cp "$work/second" && memc exist second && memc flush && absent second && memc stat | grep -q version; }
 memc_stats() { memc stat | grep -qE 'curr_connections: [1-9]'; }
 memc_load() { memc slap --concurrency=4 --execute-number=2000 --test="$1" --flush; }
 conformance() {
