@@ -105,6 +105,8 @@ pub struct Config {
     pub eviction: Eviction,
     pub max_value_size: usize,
     pub prefault: bool,
+    /// Whether memcached's `shutdown` ends the server.
+    pub memcached_shutdown: bool,
     /// Initial; empty: none. Live in `server::Settings`.
     pub password: Vec<u8>,
     /// Initial; live in `server::Settings`.
@@ -207,6 +209,7 @@ impl Config {
             },
             max_value_size,
             prefault: args.prefault,
+            memcached_shutdown: args.memcached_shutdown,
             password,
             protected_mode: args.protected_mode == args::Switch::Yes,
             max_clients: args.max_clients,

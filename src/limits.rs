@@ -53,6 +53,14 @@ pub const MAX_INBOX: usize = 1 << 20;
 pub const MAX_ARGS: usize = 1 << 20;
 /// Longest inline command, bytes (Redis: 64 KiB).
 pub const MAX_INLINE: usize = 64 << 10;
+/// memcached's text protocol: longest line of a retrieval, which may name many keys, bytes; other lines are held to `MAX_INLINE`.
+pub const TEXT_GET_LINE: usize = 1 << 20;
+/// Keys of such a line that are taken at a time.
+pub const TEXT_GET_KEYS: usize = 256;
+/// Longest line before the client has authenticated, bytes (memcached: 2048).
+pub const TEXT_LOGIN_LINE: usize = 2 << 10;
+/// Commands in their usual form that are taken at a time.
+pub const TEXT_COMMON: usize = 64;
 /// Largest receive buffer that a driver lends, bytes; least `--max-inbox`.
 pub const RECV_BUFFER: usize = 64 << 10;
 
@@ -154,12 +162,18 @@ pub const CLIENT_NAME_LEN: usize = 256;
 /// Longest `--requirepass`, bytes (Redis: 512).
 pub const PASSWORD_LEN: usize = 512;
 
+/// Longest key in memcached's protocols, bytes (as there).
+pub const MEMCACHED_KEY_LEN: usize = 250;
+/// Longest message of a SASL exchange, bytes: two names, a password, what parts them.
+pub const SASL_LEN: usize = 4 * PASSWORD_LEN;
+
 const _: () = {
     assert!(MIN_MEMORY < MAX_MEMORY);
     assert!(MEMORY_SHARE_PERCENT < 100);
     assert!(PARTITIONS_PER_WORKER.is_power_of_two());
     assert!(MAX_KEY_LEN + MAX_INLINE < MIN_REQUEST);
     assert!(MIN_REQUEST < MAX_VALUE_SIZE + REQUEST_EXTRA);
+    assert!(TEXT_GET_KEYS <= RUN_REQUESTS && TEXT_COMMON <= RUN_REQUESTS);
     // What one receive brought must fit into an inbox, or reading would pause at every turn.
     assert!(RECV_BUFFER <= MAX_INBOX);
     assert!(MIN_OUTPUT_HIGH / OUTPUT_LOW_DIVISOR > 0);

@@ -27,7 +27,7 @@ pub mod table;
 pub(crate) mod testing;
 
 pub use execute::{execute, execute_group, execute_now};
-pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
+pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION, StatsOf};
 pub use ops::{Count, Fetch, Op, Payload, RemoveItem, StoreItem, StoreMode};
 pub use plan::{integer, payload, plan, plan_common, refusal, refused, wrong_arity};
 pub use table::{COMMANDS, ErrorText, Spec};

@@ -204,7 +204,7 @@ impl Op<'_> {
             Op::BitField(_) => "BITFIELD",
             // What memcached calls them: these serve other protocols than Redis's.
             Op::Fetch(_) => "mg",
-            Op::Store(_) => "ms",
+            Op::Store { .. } => "ms",
             Op::Remove(_) => "md",
             Op::Count(_) => "ma",
         }

@@ -128,7 +128,7 @@ fn execute_one(
 }
 
 /// The reply as it would leave, pinned values in their places.
-fn flatten(out: &ReplyBuf) -> Vec<u8> {
+pub fn flatten(out: &ReplyBuf) -> Vec<u8> {
     let mut flat = Vec::new();
     let mut done = 0;
     for (at, pin) in &out.pins {
@@ -264,4 +264,14 @@ impl Host for QuietHost {
     }
 
     fn sleep_ms(&self, _ms: u64) {}
+
+    fn memcached_stats(&self, of: StatsOf) -> Vec<(String, String)> {
+        vec![("of".into(), format!("{of:?}"))]
+    }
+
+    fn flush_at(&self, _at_ms: Option<u64>) {}
+
+    fn shut_down(&self) -> bool {
+        false
+    }
 }

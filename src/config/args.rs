@@ -39,6 +39,10 @@ pub struct Args {
     #[arg(long, env = "KV_MEMCACHED_PORT")]
     pub memcached_port: Option<u16>,
 
+    /// Let memcached's command `shutdown` end the server, as SIGTERM does.
+    #[arg(long, env = "KV_MEMCACHED_SHUTDOWN", value_parser = BoolishValueParser::new())]
+    pub memcached_shutdown: bool,
+
     /// Port of its own for HTTP.
     #[arg(long, env = "KV_HTTP_PORT")]
     pub http_port: Option<u16>,

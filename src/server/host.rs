@@ -2,12 +2,13 @@
 
 use super::shared::{Message, Shared, unix_us};
 use crate::command::glob::Glob;
-use crate::command::{ClientFilter, Host, PauseMode};
+use crate::command::{ClientFilter, Host, PauseMode, StatsOf};
 use crate::config::DebugCommand;
 use crate::conn::Session;
 use crate::observe::{Histogram, Observer};
 use crate::sys::listener::is_local;
 use crate::sys::machine;
+use crate::sys::signals;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Host for Shared {
@@ -129,6 +130,21 @@ impl Host for Shared {
 
     fn sleep_ms(&self, ms: u64) {
         std::thread::sleep(std::time::Duration::from_millis(ms));
+    }
+
+    fn memcached_stats(&self, of: StatsOf) -> Vec<(String, String)> {
+        super::memcached::stats(self, of)
+    }
+
+    fn flush_at(&self, at_ms: Option<u64>) {
+        self.flush.set(at_ms);
+    }
+
+    fn shut_down(&self) -> bool {
+        if self.config.memcached_shutdown {
+            signals::terminate();
+        }
+        self.config.memcached_shutdown
     }
 }
 

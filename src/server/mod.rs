@@ -6,6 +6,7 @@ mod figures;
 mod host;
 mod info;
 pub mod log;
+mod memcached;
 mod parameters;
 mod pause;
 mod sampler;

@@ -12,6 +12,7 @@
 //! is their own. A message is a note in the worker's box and a wake.
 
 use super::clients::{ClientEntry, Clients};
+use super::memcached::ScheduledFlush;
 use super::pause::Pause;
 use super::sampler::{Sample, Sampler};
 use super::settings::Settings;
@@ -88,6 +89,8 @@ pub struct Shared {
     pub clients: Clients,
     pub settings: Settings,
     pub pause: Pause,
+    /// memcached's flush_all with a delay.
+    pub(super) flush: ScheduledFlush,
     pub workers: Box<[WorkerHandle]>,
     /// The client ports' addresses, as bound, by the number of their listener.
     pub addresses: Vec<SocketAddr>,
@@ -145,6 +148,7 @@ impl Shared {
             clients: Clients::new(config.threads),
             settings: Settings::new(&config),
             pause: Pause::default(),
+            flush: ScheduledFlush::default(),
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,

@@ -1,7 +1,7 @@
 //! A server that only remembers what it was asked for.
 
 use crate::command::glob::Glob;
-use crate::command::{ClientFilter, ClientView, Host, PauseMode};
+use crate::command::{ClientFilter, ClientView, Host, PauseMode, StatsOf};
 use crate::conn::Session;
 use crate::observe::{Histogram, Observer};
 use std::cell::RefCell;
@@ -148,5 +148,18 @@ impl Host for FakeHost {
 
     fn sleep_ms(&self, ms: u64) {
         self.note(format!("sleep {ms}"));
+    }
+
+    fn memcached_stats(&self, _of: StatsOf) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn flush_at(&self, at_ms: Option<u64>) {
+        self.note(format!("flush at {at_ms:?}"));
+    }
+
+    fn shut_down(&self) -> bool {
+        self.note("shut down".to_owned());
+        true
     }
 }

@@ -114,9 +114,7 @@ fn who_has_not_won_is_parked() {
 
 #[test]
 fn whatever_ends_a_lease_wakes_who_waits() {
-    for ending in
-        ["SET k v", "DEL k", "FLUSHALL", "APPEND k v", "RENAME other k", "@+1001", "KV.RELEASE"]
-    {
+    for ending in ["SET k v", "DEL k", "FLUSHALL", "APPEND k v", "RENAME other k", "@+1001", "KV.RELEASE"] {
         let mut client = client();
         client.run("SET other v");
         let (_, _, _, cas) = get(&mut client, "KV.GET k LEASE 1000");
