@@ -1,5 +1,7 @@
 //! What commands ask of the server around them. Commands are pure: clocks, sockets and other workers are behind this trait.
 
+use crate::store::PartitionStats;
+
 /// The Redis version that INFO and HELLO report. Clients switch features on by it; redis-py asks for at least this one before it
 /// caches on its own side.
 pub const REDIS_VERSION: &str = "7.4.0";
@@ -102,9 +104,11 @@ impl ClientCondition {
 }
 
 /// The server, as commands see it. Implemented by `server::Shared`; tests bring their own.
+///
+/// Partitions may be held while any of these is called, so none locks one: what it must know of them it gets as a parameter.
 pub trait Host {
-    /// INFO's text for the named sections (lower case; none: the default ones).
-    fn info(&self, sections: &[String]) -> String;
+    /// INFO's text for the named sections (lower case; none: the default ones). `stats` gives those of the partition of a number.
+    fn info(&self, sections: &[String], stats: &mut dyn FnMut(usize) -> PartitionStats) -> String;
 
     /// CONFIG GET: parameters whose name matches the glob pattern, with their values.
     fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)>;
@@ -113,7 +117,7 @@ pub trait Host {
     fn config_set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
 
     /// CONFIG RESETSTAT.
-    fn reset_stats(&self);
+    fn reset_stats(&self, stats: &mut dyn FnMut(usize) -> PartitionStats);
 
     /// CLIENT LIST lines, in Redis's format, ordered by id.
     fn client_list(&self, filter: &ClientFilter) -> String;

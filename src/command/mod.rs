@@ -36,6 +36,7 @@ use crate::conn::Session;
 use crate::proto::resp::Writer;
 use crate::proto::{Form, Outcome, ReplyBuf};
 use crate::store::{Buffer, Key, Store};
+use barrier::LockedSet;
 use bumpalo::Bump;
 use table::BarrierFn;
 
@@ -134,6 +135,8 @@ pub struct PlanContext<'a, 'c> {
     pub host: &'c dyn Host,
     /// CLIENT PAUSE is on, for these commands.
     pub paused: Option<PauseMode>,
+    /// The command is part of a transaction or script whose partitions are held: room for large arguments has been made already.
+    pub held: bool,
     pub now_ms: u64,
 }
 
@@ -150,6 +153,9 @@ pub struct Context<'c> {
     pub session: &'c mut Session,
     pub host: &'c dyn Host,
     pub stats: &'c mut CommandStats,
+    /// The partitions of the transaction or script that the command is part of. Take partitions by [`Context::lock`] and its like only:
+    /// locks do not nest.
+    pub held: Option<LockedSet<'c>>,
     pub now_ms: u64,
 }
 

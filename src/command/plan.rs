@@ -154,7 +154,12 @@ pub fn payload<'a>(value: &'a [u8], ctx: &PlanContext<'a, '_>) -> Result<Payload
     if value.len() <= ctx.store.large_threshold() {
         return Ok(Payload::Inline(value));
     }
-    match ctx.store.large_value_in(value, ctx.buffer) {
+    let placed = if ctx.held {
+        ctx.store.large_value_by(value, &mut |_| Err(WriteError::OutOfMemory))
+    } else {
+        ctx.store.large_value_in(value, ctx.buffer)
+    };
+    match placed {
         Ok(bytes) => Ok(Payload::Large(Box::new(bytes))),
         Err(error) => Err(refused(error).into()),
     }

@@ -6,7 +6,7 @@
 
 use super::*;
 use crate::proto::Scratch;
-use crate::store::{Budget, Eviction, StoreConfig};
+use crate::store::{Budget, Eviction, PartitionStats, StoreConfig};
 use std::sync::Arc;
 
 /// 2024-01-01 in Unix milliseconds: when every test begins.
@@ -76,6 +76,7 @@ impl<H: Host> Client<H> {
             session: &self.session,
             host: &self.host,
             paused: None,
+            held: false,
             now_ms: self.now_ms,
         };
         let (outcome, scratch) = match plan(args, &ctx, &mut self.stats) {
@@ -87,6 +88,7 @@ impl<H: Host> Client<H> {
                     session: &mut self.session,
                     host: &self.host,
                     stats: &mut self.stats,
+                    held: None,
                     now_ms: self.now_ms,
                 };
                 self.flow = run(&barrier, &mut ctx, &mut out);
@@ -185,7 +187,7 @@ fn escape(rest: &mut std::str::Bytes<'_>) -> u8 {
 pub struct QuietHost;
 
 impl Host for QuietHost {
-    fn info(&self, _sections: &[String]) -> String {
+    fn info(&self, _sections: &[String], _stats: &mut dyn FnMut(usize) -> PartitionStats) -> String {
         String::new()
     }
 
@@ -197,7 +199,7 @@ impl Host for QuietHost {
         Ok(())
     }
 
-    fn reset_stats(&self) {}
+    fn reset_stats(&self, _stats: &mut dyn FnMut(usize) -> PartitionStats) {}
 
     fn client_list(&self, _filter: &ClientFilter) -> String {
         String::new()

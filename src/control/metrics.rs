@@ -297,7 +297,7 @@ mod tests {
     fn counters_survive_a_reset_of_the_statistics() {
         let shared = testing::shared("");
         shared.workers[0].stats.hits.store(5, Relaxed);
-        crate::command::Host::reset_stats(&shared);
+        crate::command::Host::reset_stats(&shared, &mut |partition| shared.store.lock(partition).stats());
         assert!(render(&shared, &shared.figures()).contains("\nkv_hits_total 5\n"));
     }
 }

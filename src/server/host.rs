@@ -4,11 +4,12 @@ use super::shared::{Message, Shared, unix_us};
 use crate::command::glob::Glob;
 use crate::command::{ClientFilter, Host, PauseMode};
 use crate::conn::Session;
+use crate::store::PartitionStats;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Host for Shared {
-    fn info(&self, sections: &[String]) -> String {
-        super::info::render(self, sections)
+    fn info(&self, sections: &[String], stats: &mut dyn FnMut(usize) -> PartitionStats) -> String {
+        super::info::render(self, sections, stats)
     }
 
     fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)> {
@@ -23,8 +24,8 @@ impl Host for Shared {
         self.set_parameters(pairs)
     }
 
-    fn reset_stats(&self) {
-        self.reset_baseline();
+    fn reset_stats(&self, stats: &mut dyn FnMut(usize) -> PartitionStats) {
+        self.reset_baseline(stats);
     }
 
     fn client_list(&self, filter: &ClientFilter) -> String {

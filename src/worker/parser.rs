@@ -252,6 +252,7 @@ impl<'a> Parser<'_, 'a> {
             session,
             host: self.env.shared,
             paused: self.env.shared.pause.mode(self.env.now_ms),
+            held: false,
             now_ms: self.env.now_ms,
         }
     }

@@ -321,10 +321,12 @@ impl Rounds {
             session: &mut conn.session,
             host: env.shared,
             stats: &mut self.stats,
+            held: None,
             now_ms: env.now_ms,
         };
         self.replies.limit(env.shared.config.reply_memory());
         let flow = command::run(barrier, &mut context, &mut self.replies);
+        drop(context);
         if self.replies.unlimit() {
             self.replies.truncate(start);
             self.replies.put(REPLY_TOO_LARGE);

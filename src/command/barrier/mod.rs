@@ -40,6 +40,7 @@ pub use introspect::{
     command_list,
 };
 pub use lcs::lcs;
+pub use locked::LockedSet;
 pub use multi_read::{exists, mget, touch};
 pub use multi_write::{del, mset, msetex, msetnx};
 pub use scan::{keys, randomkey, scan};

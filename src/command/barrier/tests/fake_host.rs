@@ -3,6 +3,7 @@
 use crate::command::glob::Glob;
 use crate::command::{ClientFilter, ClientView, Host, PauseMode};
 use crate::conn::Session;
+use crate::store::PartitionStats;
 use std::cell::RefCell;
 
 /// A server that notes what it was asked for.
@@ -44,7 +45,7 @@ impl FakeHost {
 const PARAMETERS: [(&str, &str); 3] = [("appendonly", "no"), ("maxmemory", "1000"), ("save", "")];
 
 impl Host for FakeHost {
-    fn info(&self, sections: &[String]) -> String {
+    fn info(&self, sections: &[String], _stats: &mut dyn FnMut(usize) -> PartitionStats) -> String {
         format!("sections:{}\r\n", sections.join(","))
     }
 
@@ -65,7 +66,7 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn reset_stats(&self) {
+    fn reset_stats(&self, _stats: &mut dyn FnMut(usize) -> PartitionStats) {
         self.note("reset stats".to_owned());
     }
 
