@@ -124,12 +124,14 @@ fn run_or_undo(
     scratch: &mut Scratch,
     resp3: bool,
 ) -> Result<Outcome, WriteError> {
-    let before = (scratch.bytes.len(), scratch.pins.len(), place.stats.hits, place.stats.misses);
+    let marks = (scratch.bytes.len(), scratch.pins.len(), scratch.items.len());
+    let counts = (place.stats.hits, place.stats.misses);
     let result = run(op, place, scratch, resp3);
     if result == Err(WriteError::NeedsRoom) {
-        scratch.bytes.truncate(before.0);
-        scratch.pins.truncate(before.1);
-        (place.stats.hits, place.stats.misses) = (before.2, before.3);
+        scratch.bytes.truncate(marks.0);
+        scratch.pins.truncate(marks.1);
+        scratch.items.truncate(marks.2);
+        (place.stats.hits, place.stats.misses) = counts;
     }
     place.stats.errors += u64::from(matches!(result, Ok(Outcome::Error(_))));
     result
