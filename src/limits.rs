@@ -123,6 +123,13 @@ pub const REPLY_SHARE: usize = 16;
 pub const TURN_OUTPUT_SHARE: usize = 128;
 pub const MIN_TURN_OUTPUT_BYTES: usize = 128 << 10;
 
+/// Most commands of one transaction: they run under locks, a few hundred nanoseconds each.
+pub const TRANSACTION_COMMANDS: usize = 64 << 10;
+/// What a transaction has queued takes at most this fraction of the memory limit.
+pub const TRANSACTION_SHARE: usize = 16;
+/// Most keys that one connection watches.
+pub const WATCHED_KEYS: usize = 1 << 10;
+
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;
 /// Longest `--requirepass`, bytes (Redis: 512).

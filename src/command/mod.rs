@@ -14,6 +14,7 @@
 pub mod barrier;
 mod execute;
 pub mod glob;
+pub(crate) mod held;
 mod host;
 pub mod http;
 mod long_double;
@@ -29,7 +30,7 @@ pub(crate) mod testing;
 pub use execute::{execute, execute_group, execute_now};
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
 pub use ops::{Count, Fetch, Op, Payload, RemoveItem, StoreItem, StoreMode};
-pub use plan::{integer, payload, plan, plan_common, refusal, refused, wrong_arity};
+pub use plan::{Queued, enqueue, integer, payload, plan, plan_common, refusal, refused, wrong_arity};
 pub use table::{COMMANDS, ErrorText, Spec};
 
 use crate::conn::Session;

@@ -8,9 +8,11 @@ mod common;
 pub(super) mod counters;
 pub(super) mod expiry;
 pub(super) mod generic;
+mod queue;
 pub(super) mod strings;
 
 pub use common::plan_common;
+pub use queue::{Queued, enqueue};
 
 use super::table::{self, COMMANDS, ErrorText, Kind, PlanFn, Spec};
 use super::{Barrier, BarrierFn, CommandStats, Op, Payload, Plan, PlanContext, Request};

@@ -69,6 +69,14 @@ impl<H: Host> Client<H> {
     pub fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
         let bump = Bump::new();
         let mut out = ReplyBuf::default();
+        match enqueue(args, &mut self.session, &self.store, &mut self.stats) {
+            Queued::Kept => return b"+QUEUED\r\n".to_vec(),
+            Queued::Refused(outcome) => {
+                crate::proto::resp::encode(&outcome, &Scratch::default(), self.session.resp3, &mut out);
+                return flatten(&out);
+            }
+            Queued::Now => {}
+        }
         let ctx = PlanContext {
             store: &self.store,
             buffer: None,

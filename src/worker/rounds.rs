@@ -228,6 +228,9 @@ impl Rounds {
             let end = parser.run(conn, slices[source], progress, most.min(RUN_REQUESTS));
             conn.client.note_commands(parser.last_name, progress.requests - done_before);
             let before_last = parser.before_last;
+            if conn.session.in_multi() {
+                conn.client.note_transaction(&conn.session);
+            }
             runs.push(Run { source, requests: start..requests.len(), end, before_last });
         }
 
@@ -327,6 +330,7 @@ impl Rounds {
         self.replies.limit(env.shared.config.reply_memory());
         let flow = command::run(barrier, &mut context, &mut self.replies);
         drop(context);
+        conn.client.note_transaction(&conn.session);
         if self.replies.unlimit() {
             self.replies.truncate(start);
             self.replies.put(REPLY_TOO_LARGE);

@@ -8,6 +8,7 @@
 //! transfer     RENAME RENAMENX COPY                 handshake    HELLO AUTH RESET QUIT PING ECHO
 //! bitop  lcs   two algorithms                       client       CLIENT, and its filters (client_filter)
 //! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
+//! transaction  MULTI EXEC DISCARD WATCH UNWATCH
 //!                                                   server       INFO CONFIG TIME ROLE LASTSAVE CLUSTER, and all HELP
 //! ```
 
@@ -26,6 +27,7 @@ mod scan;
 mod server;
 #[cfg(test)]
 mod tests;
+mod transaction;
 mod transfer;
 
 pub use bitop::bitop;
@@ -49,6 +51,7 @@ pub use server::{
     help as command_help, help as config_help, help as memory_help, help as object_help, info, lastsave,
     role, time,
 };
+pub use transaction::{discard, exec, multi, unwatch, watch};
 pub use transfer::{copy, rename, renamenx};
 
 use super::Flow;

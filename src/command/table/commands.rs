@@ -69,8 +69,12 @@ specs! {
         "O(1)" "Removes a key if it has this value.";
     "digest" 2 [READONLY FAST] (1 1 1) String [] "8.4.0" Keyed(strings::digest)
         "O(N) where N is the length of the value" "Returns a 64-bit digest of a value in hexadecimal.";
+    "discard" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] (0 0 0) Transactions [] "2.0.0" Barrier(barrier::discard)
+        "O(N) where N is the number of queued commands" "Forgets a transaction.";
     "echo" 2 [LOADING STALE FAST] (0 0 0) Connection [] "1.0.0" Barrier(barrier::echo)
         "O(1)" "Returns its argument.";
+    "exec" 1 [NOSCRIPT LOADING STALE] (0 0 0) Transactions [] "1.2.0" Barrier(barrier::exec)
+        "Depends on the commands" "Runs a transaction.";
     "exists" -2 [READONLY FAST] (1 -1 1) Generic [] "1.0.0" KeyedIf(2, generic::exists, barrier::exists)
         "O(N) where N is the number of keys" "Counts which of the keys exist.";
     "expire" -3 [WRITE FAST] (1 1 1) Generic [] "1.0.0" Keyed(expiry::expire)
@@ -123,6 +127,8 @@ specs! {
         "O(N) where N is the number of keys" "Sets several keys at once, with a condition and an expiry.";
     "msetnx" -3 [WRITE DENYOOM] (1 -1 2) String [] "1.0.1" Barrier(barrier::msetnx)
         "O(N) where N is the number of keys" "Sets several keys if none of them exists.";
+    "multi" 1 [NOSCRIPT LOADING STALE FAST NO_MULTI ALLOW_BUSY] (0 0 0) Transactions [] "1.2.0" Barrier(barrier::multi)
+        "O(1)" "Begins a transaction: what follows is queued.";
     "object" -2 [] (0 0 0) Generic [] "2.2.3" Container { bare: None, subcommands: OBJECT }
         "Depends on subcommand" "Tells how a value is kept.";
     "persist" 2 [WRITE FAST] (1 1 1) Generic [] "2.2.0" Keyed(expiry::persist)
@@ -181,6 +187,10 @@ specs! {
         "O(1)" "Returns what kind of value a key has.";
     "unlink" -2 [WRITE FAST] (1 -1 1) Generic [] "4.0.0" KeyedIf(2, generic::del, barrier::del)
         "O(N) where N is the number of keys" "Removes keys.";
+    "unwatch" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] (0 0 0) Transactions [] "2.2.0" Barrier(barrier::unwatch)
+        "O(1)" "Watches no key any more.";
+    "watch" -2 [NOSCRIPT LOADING STALE FAST NO_MULTI ALLOW_BUSY] (1 -1 1) Transactions [] "2.2.0" Barrier(barrier::watch)
+        "O(1) for every key" "Lets the next transaction run only if these keys have not changed.";
 }
 
 specs! {

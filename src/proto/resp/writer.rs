@@ -31,6 +31,11 @@ impl<'b> Writer<'b> {
         Writer { out, resp3 }
     }
 
+    /// Where the replies go, for who writes whole ones there.
+    pub fn buffer(&mut self) -> &mut ReplyBuf {
+        self.out
+    }
+
     /// Whether this writes RESP3.
     #[inline]
     pub fn resp3(&self) -> bool {

@@ -5,6 +5,7 @@ mod fake_host;
 mod keyspace;
 mod several_keys;
 mod together;
+mod transactions;
 mod walking;
 
 use crate::command::testing::Client;
