@@ -130,6 +130,23 @@ pub const TRANSACTION_SHARE: usize = 16;
 /// Most keys that one connection watches.
 pub const WATCHED_KEYS: usize = 1 << 10;
 
+/// `--lua-time-limit`, milliseconds: a script that runs for longer is stopped, as everybody else waits for it.
+pub const LUA_TIME_LIMIT_MS: u64 = 200;
+/// `--lua-time-limit`, most milliseconds.
+pub const LUA_TIME_LIMIT_MOST_MS: u64 = 60_000;
+/// Lua instructions between two looks at the clock.
+pub const SCRIPT_HOOK_EVERY: u32 = 200;
+/// Memory of a worker's Lua state, bytes: what scripts hold, and what they have been compiled to.
+pub const SCRIPT_MEMORY: usize = 16 << 20;
+/// Longest script, bytes.
+pub const SCRIPT_BYTES: usize = 1 << 20;
+/// Sources of all scripts, bytes.
+pub const SCRIPT_CACHE_BYTES: usize = 8 << 20;
+/// Scripts that came by EVAL and are kept for EVALSHA (Valkey: 500).
+pub const SCRIPTS_EVALUATED: usize = 500;
+/// Scripts that a worker has compiled; with one more it begins anew.
+pub const SCRIPT_COMPILED: usize = 1_000;
+
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;
 /// Longest `--requirepass`, bytes (Redis: 512).

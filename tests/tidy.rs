@@ -13,6 +13,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["control"]),
     ("nix", &["sys", "ring"]),
     ("clap", &["config"]),
+    ("mlua", &["command/script"]),
 ];
 
 /// The only places whose code may be unsafe.

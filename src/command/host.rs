@@ -1,5 +1,6 @@
 //! What commands ask of the server around them. Commands are pure: clocks, sockets and other workers are behind this trait.
 
+use super::script::ScriptCache;
 use crate::store::PartitionStats;
 
 /// The Redis version that INFO and HELLO report. Clients switch features on by it; redis-py asks for at least this one before it
@@ -146,6 +147,15 @@ pub trait Host {
 
     /// Random bits (RANDOMKEY).
     fn random(&self) -> u64;
+
+    /// A clock that only goes forward, in microseconds: for those who cannot ask through a reference.
+    fn clock(&self) -> fn() -> u64;
+
+    /// The sources of all scripts.
+    fn scripts(&self) -> &ScriptCache;
+
+    /// `--lua-time-limit`.
+    fn script_time_limit_ms(&self) -> u64;
 
     /// LASTSAVE: Unix seconds of the start, as nothing has been saved.
     fn started_at_s(&self) -> u64;

@@ -23,6 +23,7 @@ pub mod number;
 mod ops;
 mod plan;
 pub mod protobuf;
+pub mod script;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -39,6 +40,7 @@ use crate::proto::{Form, Outcome, ReplyBuf};
 use crate::store::{Buffer, Key, Store};
 use barrier::LockedSet;
 use bumpalo::Bump;
+use script::Scripts;
 use table::BarrierFn;
 
 /// Plain counters of one worker.
@@ -154,6 +156,8 @@ pub struct Context<'c> {
     pub session: &'c mut Session,
     pub host: &'c dyn Host,
     pub stats: &'c mut CommandStats,
+    /// The worker's scripts; `None` inside one.
+    pub scripts: Option<&'c mut Scripts>,
     /// The partitions of the transaction or script that the command is part of. Take partitions by [`Context::lock`] and its like only:
     /// locks do not nest.
     pub held: Option<LockedSet<'c>>,

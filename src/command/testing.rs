@@ -4,6 +4,7 @@
 //! A reply is shown as RESP with a space for every line break: `+OK`, `:1`, `$3 abc`, `$-1`, `*2 $1 a :5`, `-ERR syntax error`.
 //! Without a protocol version the lines run in RESP2.
 
+use super::script::ScriptCache;
 use super::*;
 use crate::proto::Scratch;
 use crate::store::{Budget, Eviction, PartitionStats, StoreConfig};
@@ -19,6 +20,7 @@ pub struct Client<H: Host = QuietHost> {
     pub stats: CommandStats,
     pub now_ms: u64,
     pub host: H,
+    pub scripts: Scripts,
     /// What the last barrier wanted to become of the connection.
     pub flow: Flow,
 }
@@ -50,6 +52,7 @@ impl<H: Host> Client<H> {
             stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
             now_ms: BEGIN_MS,
             host,
+            scripts: Scripts::default(),
             flow: Flow::Continue,
         }
     }
@@ -96,6 +99,7 @@ impl<H: Host> Client<H> {
                     session: &mut self.session,
                     host: &self.host,
                     stats: &mut self.stats,
+                    scripts: Some(&mut self.scripts),
                     held: None,
                     now_ms: self.now_ms,
                 };
@@ -191,6 +195,18 @@ fn escape(rest: &mut std::str::Bytes<'_>) -> u8 {
     }
 }
 
+/// The scripts of the test that runs in this thread.
+pub fn scripts() -> &'static ScriptCache {
+    thread_local!(static SCRIPTS: &'static ScriptCache = Box::leak(Box::default()));
+    SCRIPTS.with(|scripts| *scripts)
+}
+
+/// Microseconds that go by.
+pub fn clock() -> u64 {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    START.elapsed().as_micros() as u64
+}
+
 /// A server that has nothing to tell and asks for no password.
 pub struct QuietHost;
 
@@ -239,6 +255,18 @@ impl Host for QuietHost {
 
     fn random(&self) -> u64 {
         4
+    }
+
+    fn clock(&self) -> fn() -> u64 {
+        crate::command::testing::clock
+    }
+
+    fn scripts(&self) -> &ScriptCache {
+        crate::command::testing::scripts()
+    }
+
+    fn script_time_limit_ms(&self) -> u64 {
+        200
     }
 
     fn started_at_s(&self) -> u64 {

@@ -2,10 +2,13 @@
 
 use super::shared::{Message, Shared, unix_us};
 use crate::command::glob::Glob;
+use crate::command::script::ScriptCache;
 use crate::command::{ClientFilter, Host, PauseMode};
 use crate::conn::Session;
 use crate::store::PartitionStats;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 impl Host for Shared {
     fn info(&self, sections: &[String], stats: &mut dyn FnMut(usize) -> PartitionStats) -> String {
@@ -79,9 +82,27 @@ impl Host for Shared {
         z ^ (z >> 31)
     }
 
+    fn clock(&self) -> fn() -> u64 {
+        monotonic_us
+    }
+
+    fn scripts(&self) -> &ScriptCache {
+        &self.scripts
+    }
+
+    fn script_time_limit_ms(&self) -> u64 {
+        self.config.lua_time_limit_ms
+    }
+
     fn started_at_s(&self) -> u64 {
         self.started_us / 1_000_000
     }
+}
+
+/// Microseconds since somebody first asked.
+fn monotonic_us() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn now_ms() -> u64 {

@@ -16,6 +16,7 @@ use super::pause::Pause;
 use super::sampler::{Sample, Sampler};
 use super::settings::Settings;
 use crate::command::COMMANDS;
+use crate::command::script::ScriptCache;
 use crate::config::Config;
 use crate::limits;
 use crate::proto::{ParseLimits, Spoken};
@@ -81,6 +82,7 @@ pub struct Shared {
     pub clients: Clients,
     pub settings: Settings,
     pub pause: Pause,
+    pub scripts: ScriptCache,
     pub workers: Box<[WorkerHandle]>,
     /// The client ports' addresses, as bound, by the number of their listener.
     pub addresses: Vec<SocketAddr>,
@@ -124,6 +126,7 @@ impl Shared {
             clients: Clients::new(config.threads),
             settings: Settings::new(&config),
             pause: Pause::default(),
+            scripts: ScriptCache::default(),
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,

@@ -8,6 +8,7 @@
 use super::batch::Batcher;
 use super::connections::{Conn, Connections};
 use super::parser::{Parser, Place, Run, RunEnd};
+use crate::command::script::Scripts;
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Request, table};
 use crate::conn::{Inbox, ReplyMode};
 use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
@@ -97,6 +98,7 @@ pub struct Rounds {
     scratch: Scratch,
     pub batcher: Batcher,
     pub stats: CommandStats,
+    pub scripts: Scripts,
     pub replies: ReplyBuf,
     pub outputs: Vec<Output>,
     pub requests_done: u64,
@@ -133,6 +135,7 @@ impl Rounds {
             scratch: Scratch::default(),
             batcher,
             stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            scripts: Scripts::default(),
             replies: ReplyBuf::default(),
             outputs: Vec::new(),
             requests_done: 0,
@@ -171,6 +174,7 @@ impl Rounds {
             + self.scratch.bytes.capacity()
             + self.args.capacity() * size_of::<&[u8]>()
             + self.bump.allocated_bytes()
+            + self.scripts.memory()
     }
 
     /// Gives back what one unusual request took: a million arguments, a batch of the largest values that are copied.
@@ -324,6 +328,7 @@ impl Rounds {
             session: &mut conn.session,
             host: env.shared,
             stats: &mut self.stats,
+            scripts: Some(&mut self.scripts),
             held: None,
             now_ms: env.now_ms,
         };

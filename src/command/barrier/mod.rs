@@ -8,7 +8,7 @@
 //! transfer     RENAME RENAMENX COPY                 handshake    HELLO AUTH RESET QUIT PING ECHO
 //! bitop  lcs   two algorithms                       client       CLIENT, and its filters (client_filter)
 //! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
-//! transaction  MULTI EXEC DISCARD WATCH UNWATCH
+//! transaction  MULTI EXEC DISCARD WATCH UNWATCH      scripting    EVAL EVALSHA, SCRIPT, FUNCTION
 //!                                                   server       INFO CONFIG TIME ROLE LASTSAVE CLUSTER, and all HELP
 //! ```
 
@@ -24,6 +24,7 @@ mod locked;
 mod multi_read;
 mod multi_write;
 mod scan;
+mod scripting;
 mod server;
 #[cfg(test)]
 mod tests;
@@ -46,10 +47,14 @@ pub use locked::LockedSet;
 pub use multi_read::{exists, mget, touch};
 pub use multi_write::{del, mset, msetex, msetnx};
 pub use scan::{keys, randomkey, scan};
+pub use scripting::{
+    eval, eval_ro, evalsha, evalsha_ro, function_flush, function_list, function_load, script_exists,
+    script_flush, script_kill, script_load,
+};
 pub use server::{
     cluster, config_get, config_resetstat, config_rewrite, config_set, help, help as client_help,
-    help as command_help, help as config_help, help as memory_help, help as object_help, info, lastsave,
-    role, time,
+    help as command_help, help as config_help, help as memory_help, help as object_help, help as script_help,
+    help as function_help, info, lastsave, role, time,
 };
 pub use transaction::{discard, exec, multi, unwatch, watch};
 pub use transfer::{copy, rename, renamenx};

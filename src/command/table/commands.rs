@@ -73,6 +73,14 @@ specs! {
         "O(N) where N is the number of queued commands" "Forgets a transaction.";
     "echo" 2 [LOADING STALE FAST] (0 0 0) Connection [] "1.0.0" Barrier(barrier::echo)
         "O(1)" "Returns its argument.";
+    "eval" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::eval)
+        "Depends on the script" "Runs a Lua script.";
+    "eval_ro" -3 [READONLY NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::eval_ro)
+        "Depends on the script" "Runs a Lua script that writes nothing.";
+    "evalsha" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::evalsha)
+        "Depends on the script" "Runs a Lua script that the server knows.";
+    "evalsha_ro" -3 [READONLY NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::evalsha_ro)
+        "Depends on the script" "Runs a Lua script that the server knows and that writes nothing.";
     "exec" 1 [NOSCRIPT LOADING STALE] (0 0 0) Transactions [] "1.2.0" Barrier(barrier::exec)
         "Depends on the commands" "Runs a transaction.";
     "exists" -2 [READONLY FAST] (1 -1 1) Generic [] "1.0.0" KeyedIf(2, generic::exists, barrier::exists)
@@ -87,6 +95,8 @@ specs! {
         "O(1) to the caller" "Empties all databases.";
     "flushdb" -1 [WRITE] (0 0 0) Server [KEYSPACE DANGEROUS] "1.0.0" Barrier(barrier::flushdb)
         "O(1) to the caller" "Empties the selected database.";
+    "function" -2 [] (0 0 0) Scripting [] "7.0.0" Container { bare: None, subcommands: FUNCTION }
+        "Depends on subcommand" "Says that there are no functions.";
     "get" 2 [READONLY FAST] (1 1 1) String [] "1.0.0" Keyed(strings::get)
         "O(1)" "Returns the value of a key.";
     "getbit" 3 [READONLY FAST] (1 1 1) Bitmap [] "2.2.0" Keyed(bits::getbit)
@@ -159,6 +169,8 @@ specs! {
         "O(1)" "Returns the part that this server plays in replication.";
     "scan" -2 [READONLY] (0 0 0) Generic [] "2.8.0" Barrier(barrier::scan)
         "O(1) for each step, O(N) for all" "Walks through the keys in small steps.";
+    "script" -2 [] (0 0 0) Scripting [] "2.6.0" Container { bare: None, subcommands: SCRIPT }
+        "Depends on subcommand" "Loads, finds and forgets Lua scripts.";
     "select" 2 [LOADING STALE FAST ALLOW_BUSY] (0 0 0) Connection [] "1.0.0" Barrier(barrier::select)
         "O(1)" "Chooses a database.";
     "set" -3 [WRITE DENYOOM] (1 1 1) String [] "1.0.0" Keyed(strings::set)
@@ -275,4 +287,30 @@ specs! {
         "O(1)" "Returns the seconds since a value was used.";
     "object|refcount" 3 [READONLY] (2 2 1) Generic [] "2.2.3" Keyed(generic::object_refcount)
         "O(1)" "Returns how many references a value has.";
+}
+
+specs! {
+    FUNCTION:
+    "function|flush" -2 [WRITE NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_flush)
+        "O(1)" "Forgets all functions: there are none.";
+    "function|help" 2 [LOADING STALE] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_help)
+        "O(1)" "Lists the subcommands.";
+    "function|list" -2 [NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_list)
+        "O(1)" "Lists the functions: there are none.";
+    "function|load" -3 [WRITE DENYOOM NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_load)
+        "O(1)" "Says that functions are not supported.";
+}
+
+specs! {
+    SCRIPT:
+    "script|exists" -3 [NOSCRIPT STALE] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::script_exists)
+        "O(N) where N is the number of scripts" "Tells which scripts the server knows.";
+    "script|flush" -2 [NOSCRIPT STALE] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::script_flush)
+        "O(N) where N is the number of scripts" "Forgets all scripts.";
+    "script|help" 2 [LOADING STALE] (0 0 0) Scripting [] "5.0.0" Barrier(barrier::script_help)
+        "O(1)" "Lists the subcommands.";
+    "script|kill" 2 [NOSCRIPT ALLOW_BUSY] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::script_kill)
+        "O(1)" "Stops the script that runs: none can be met running.";
+    "script|load" 3 [NOSCRIPT STALE] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::script_load)
+        "O(N) where N is the length of the script" "Keeps a Lua script and returns its SHA-1.";
 }

@@ -196,7 +196,7 @@ fn digit(value: usize) -> u8 {
 
 /// Shortest round-trip digits; an exponent where plain digits would run long, as Redis chooses between them:
 /// plain while at most seven zeros have to be appended, or six put in front of the digits.
-fn format_double(value: f64) -> String {
+pub fn format_double(value: f64) -> String {
     if !value.is_finite() {
         return match (value.is_nan(), value > 0.0) {
             (true, _) => "nan",

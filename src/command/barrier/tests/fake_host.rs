@@ -1,6 +1,7 @@
 //! A server that only remembers what it was asked for.
 
 use crate::command::glob::Glob;
+use crate::command::script::ScriptCache;
 use crate::command::{ClientFilter, ClientView, Host, PauseMode};
 use crate::conn::Session;
 use crate::store::PartitionStats;
@@ -111,6 +112,18 @@ impl Host for FakeHost {
         let mut state = self.random.borrow_mut();
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         *state >> 11
+    }
+
+    fn clock(&self) -> fn() -> u64 {
+        crate::command::testing::clock
+    }
+
+    fn scripts(&self) -> &ScriptCache {
+        crate::command::testing::scripts()
+    }
+
+    fn script_time_limit_ms(&self) -> u64 {
+        200
     }
 
     fn started_at_s(&self) -> u64 {

@@ -33,6 +33,7 @@ fn run(store: &Store, command: Run, args: &[&[u8]]) -> Vec<u8> {
         session: &mut session,
         host: &host,
         stats: &mut stats,
+        scripts: None,
         held: None,
         now_ms: BEGIN_MS,
     };

@@ -1,0 +1,123 @@
+//! `redis.call`: a command of a script, run as one of a transaction is, and its reply as a Lua value.
+
+use super::convert;
+use super::raise::{Raised, line, refuse};
+use crate::command::held::Runner;
+use crate::command::table::{self, COMMANDS, Flags, Spec};
+use crate::command::{Context, Flow};
+use crate::conn::Session;
+use crate::limits::SCRIPT_MEMORY;
+use crate::proto::ReplyBuf;
+use crate::proto::resp::format_double;
+use mlua::{Lua, Value};
+use smallvec::SmallVec;
+
+/// An argument: what a script gave as a string, or the digits of what it gave as a number.
+type Number = SmallVec<[u8; 32]>;
+
+/// A running script's side of `redis.call`.
+pub struct Call<'r, 'c> {
+    ctx: &'r mut Context<'c>,
+    /// The client's own, which the script does not see.
+    client: Session,
+    runner: Runner,
+    reply: ReplyBuf,
+    read_only: bool,
+}
+
+impl<'r, 'c> Call<'r, 'c> {
+    pub fn new(ctx: &'r mut Context<'c>, read_only: bool) -> Call<'r, 'c> {
+        // A script selects a database and speaks a version of its own.
+        let mut session = Session::new(0, true);
+        (session.db, session.no_touch) = (ctx.session.db, ctx.session.no_touch);
+        let client = std::mem::replace(ctx.session, session);
+        Call { ctx, client, runner: Runner::default(), reply: ReplyBuf::default(), read_only }
+    }
+
+    /// Whether the script has chosen RESP3.
+    pub fn resp3(&self) -> bool {
+        self.ctx.session.resp3
+    }
+
+    /// Runs one command. `Err`: it answered with an error, or cannot be run.
+    pub fn run(&mut self, lua: &Lua, args: &[Value]) -> mlua::Result<Value> {
+        if args.is_empty() {
+            return Err(refuse(lua, "Please specify at least one argument for this redis.call() call"));
+        }
+        let strings = convert_args(lua, args)?;
+        let args: SmallVec<[&[u8]; 8]> = strings.iter().map(Arg::bytes).collect();
+        if args[0].eq_ignore_ascii_case(b"@resp3") {
+            // What `redis.setresp` asks for (library.rs).
+            self.ctx.session.resp3 = args.get(1).is_some_and(|version| *version == b"3");
+            return Ok(Value::Nil);
+        }
+        let spec = self.permitted(lua, &args)?;
+        debug_assert!(!spec.flags.has(Flags::NOSCRIPT));
+        self.reply.clear();
+        self.reply.limit(SCRIPT_MEMORY);
+        let flow = self.runner.run(&args, self.ctx, &mut self.reply);
+        debug_assert_eq!(flow, Flow::Continue);
+        if self.reply.unlimit() {
+            return Err(refuse(lua, "the reply is larger than a script may hold"));
+        }
+        let reply = convert::flat(&mut self.reply);
+        if let Some(text) = reply.strip_prefix(b"-") {
+            let text = String::from_utf8_lossy(text.strip_suffix(b"\r\n").unwrap_or(text)).into_owned();
+            return Err(Raised::Reply { text, line: line(lua) }.error());
+        }
+        convert::to_lua(lua, reply)
+    }
+
+    fn permitted(&self, lua: &Lua, args: &[&[u8]]) -> mlua::Result<&'static Spec> {
+        let Some(row) = table::lookup(args[0]) else {
+            return Err(refuse(lua, "Unknown Redis command called from script"));
+        };
+        let mut spec = &COMMANDS[usize::from(row)];
+        if let [_, name, ..] = args
+            && !spec.subcommands().is_empty()
+        {
+            let sub = spec.subcommand(name);
+            spec = sub.ok_or_else(|| refuse(lua, "Unknown Redis command called from script"))?;
+        }
+        if !spec.accepts(args.len()) {
+            return Err(refuse(lua, "Wrong number of args calling Redis command from script"));
+        }
+        if spec.flags.has(Flags::NOSCRIPT) {
+            return Err(refuse(lua, "This Redis command is not allowed from script"));
+        }
+        if self.read_only && spec.flags.has(Flags::WRITE) {
+            return Err(refuse(lua, "Write commands are not allowed from read-only scripts."));
+        }
+        Ok(spec)
+    }
+}
+
+impl Drop for Call<'_, '_> {
+    fn drop(&mut self) {
+        std::mem::swap(self.ctx.session, &mut self.client);
+    }
+}
+
+enum Arg {
+    Text(mlua::BorrowedBytes),
+    Number(Number),
+}
+
+impl Arg {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Arg::Text(bytes) => bytes,
+            Arg::Number(digits) => digits,
+        }
+    }
+}
+
+fn convert_args(lua: &Lua, args: &[Value]) -> mlua::Result<SmallVec<[Arg; 8]>> {
+    let convert = |value: &Value| match value {
+        Value::String(text) => Ok(Arg::Text(text.as_bytes())),
+        Value::Integer(number) => Ok(Arg::Number(itoa::Buffer::new().format(*number).as_bytes().into())),
+        Value::Number(number) => Ok(Arg::Number(format_double(*number).as_bytes().into())),
+        _ => Err(refuse(lua, "Lua redis lib command arguments must be strings or integers")),
+    };
+    args.iter().map(convert).collect()
+}
