@@ -136,8 +136,11 @@ pub const LUA_TIME_LIMIT_MS: u64 = 200;
 pub const LUA_TIME_LIMIT_MOST_MS: u64 = 60_000;
 /// Lua instructions between two looks at the clock.
 pub const SCRIPT_HOOK_EVERY: u32 = 200;
-/// Memory of a worker's Lua state, bytes: what scripts hold, and what they have been compiled to.
+/// Memory of a worker's Lua state, bytes: what scripts hold, and what they have been compiled to. Where the memory limit is small, this
+/// fraction of it, but never less than the last.
 pub const SCRIPT_MEMORY: usize = 16 << 20;
+pub const SCRIPT_MEMORY_SHARE: usize = 16;
+pub const MIN_SCRIPT_MEMORY: usize = 1 << 20;
 /// Longest script, bytes.
 pub const SCRIPT_BYTES: usize = 1 << 20;
 /// Sources of all scripts, bytes.

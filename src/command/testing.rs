@@ -201,10 +201,10 @@ pub fn scripts() -> &'static ScriptCache {
     SCRIPTS.with(|scripts| *scripts)
 }
 
-/// Microseconds that go by.
+/// A clock on which twenty microseconds go by from one look to the next.
 pub fn clock() -> u64 {
-    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
-    START.elapsed().as_micros() as u64
+    thread_local!(static NOW_US: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+    NOW_US.with(|now_us| now_us.replace(now_us.get() + 20))
 }
 
 /// A server that has nothing to tell and asks for no password.

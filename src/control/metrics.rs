@@ -103,6 +103,11 @@ fn requests(page: &mut Page, f: &Figures) {
         "Connections closed for bytes that are no request.",
         f.totals.protocol_errors,
     );
+    page.counter(
+        "kv_scripts_stopped_total",
+        "Lua scripts that passed --lua-time-limit or their memory.",
+        f.totals.scripts_stopped,
+    );
     page.gauge("kv_requests_per_second", "Requests per second over the last 1.6 seconds.", f.rates.requests);
 }
 

@@ -48,8 +48,8 @@ pub use multi_read::{exists, mget, touch};
 pub use multi_write::{del, mset, msetex, msetnx};
 pub use scan::{keys, randomkey, scan};
 pub use scripting::{
-    eval, eval_ro, evalsha, evalsha_ro, function_flush, function_list, function_load, script_exists,
-    script_flush, script_kill, script_load,
+    eval, eval_ro, evalsha, evalsha_ro, fcall, function_delete, function_flush, function_list, function_load,
+    function_stats, script_exists, script_flush, script_kill, script_load,
 };
 pub use server::{
     cluster, config_get, config_resetstat, config_rewrite, config_set, help, help as client_help,

@@ -69,7 +69,7 @@ fn of_source(source: &[u8], ctx: &mut Context<'_>) -> Result<Compiled, ErrorText
         return Ok(known);
     }
     let script = Arc::new(Script::new(source)?);
-    let compiled = scripts.compile(&script, ctx.host)?;
+    let compiled = scripts.compile(&script, (ctx.host, ctx.store.budget().limit()))?;
     ctx.host.scripts().insert(&script, false);
     Ok(compiled)
 }
@@ -81,7 +81,7 @@ fn of_digest(digest: &[u8], ctx: &mut Context<'_>) -> Result<Compiled, ErrorText
         return Ok(known);
     }
     let script = ctx.host.scripts().get(&digest).ok_or(NO_SCRIPT)?;
-    scripts.compile(&script, ctx.host)
+    scripts.compile(&script, (ctx.host, ctx.store.budget().limit()))
 }
 
 /// SCRIPT LOAD script: its SHA-1.
@@ -89,7 +89,7 @@ pub fn script_load(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) 
     reply(out, |out| {
         let script = Arc::new(Script::new(args[2])?);
         let scripts = ctx.scripts.as_deref_mut().ok_or("ERR scripts cannot run here")?;
-        scripts.compile(&script, ctx.host)?;
+        scripts.compile(&script, (ctx.host, ctx.store.budget().limit()))?;
         if !ctx.host.scripts().insert(&script, true) {
             return Err("ERR there is no room for more scripts, SCRIPT FLUSH makes some".into());
         }
@@ -127,6 +127,34 @@ pub fn function_flush(args: &[&[u8]], _ctx: &mut Context<'_>, out: &mut Writer<'
 /// FUNCTION LIST: there are none.
 pub fn function_list(_args: &[&[u8]], _ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     out.array(0);
+    Flow::Continue
+}
+
+/// FUNCTION STATS: none runs, and none is there.
+pub fn function_stats(_args: &[&[u8]], _ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
+    out.map(2);
+    out.bulk(b"running_script");
+    out.null();
+    out.bulk(b"engines");
+    out.map(1);
+    out.bulk(b"LUA");
+    out.map(2);
+    for name in ["libraries_count", "functions_count"] {
+        out.bulk(name.as_bytes());
+        out.int(0);
+    }
+    Flow::Continue
+}
+
+/// FUNCTION DELETE: there is none to delete.
+pub fn function_delete(_args: &[&[u8]], _ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
+    out.error("ERR Library not found");
+    Flow::Continue
+}
+
+/// FCALL, FCALL_RO: there is none to call.
+pub fn fcall(_args: &[&[u8]], _ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
+    out.error("ERR Function not found");
     Flow::Continue
 }
 

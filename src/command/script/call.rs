@@ -1,16 +1,21 @@
 //! `redis.call`: a command of a script, run as one of a transaction is, and its reply as a Lua value.
 
 use super::convert;
+use super::engine::Watch;
 use super::raise::{Raised, line, refuse};
 use crate::command::held::Runner;
 use crate::command::table::{self, COMMANDS, Flags, Spec};
 use crate::command::{Context, Flow};
 use crate::conn::Session;
-use crate::limits::SCRIPT_MEMORY;
 use crate::proto::ReplyBuf;
 use crate::proto::resp::format_double;
 use mlua::{Lua, Value};
 use smallvec::SmallVec;
+use std::rc::Rc;
+
+/// The clock is looked at after so many bytes of replies, and a call counts as some.
+const WATCHED_BYTES: usize = 64 << 10;
+const CALL_BYTES: usize = 4 << 10;
 
 /// An argument: what a script gave as a string, or the digits of what it gave as a number.
 type Number = SmallVec<[u8; 32]>;
@@ -23,15 +28,19 @@ pub struct Call<'r, 'c> {
     runner: Runner,
     reply: ReplyBuf,
     read_only: bool,
+    watch: Rc<Watch>,
+    /// Bytes of replies and calls since the clock was last looked at, each call counted as many bytes.
+    unwatched: usize,
 }
 
 impl<'r, 'c> Call<'r, 'c> {
-    pub fn new(ctx: &'r mut Context<'c>, read_only: bool) -> Call<'r, 'c> {
+    pub fn new(ctx: &'r mut Context<'c>, read_only: bool, watch: &Rc<Watch>) -> Call<'r, 'c> {
         // A script selects a database and speaks a version of its own.
         let mut session = Session::new(0, true);
         (session.db, session.no_touch) = (ctx.session.db, ctx.session.no_touch);
         let client = std::mem::replace(ctx.session, session);
-        Call { ctx, client, runner: Runner::default(), reply: ReplyBuf::default(), read_only }
+        let (runner, reply) = (Runner::default(), ReplyBuf::default());
+        Call { ctx, client, runner, reply, read_only, watch: Rc::clone(watch), unwatched: 0 }
     }
 
     /// Whether the script has chosen RESP3.
@@ -54,13 +63,19 @@ impl<'r, 'c> Call<'r, 'c> {
         let spec = self.permitted(lua, &args)?;
         debug_assert!(!spec.flags.has(Flags::NOSCRIPT));
         self.reply.clear();
-        self.reply.limit(SCRIPT_MEMORY);
+        self.reply.limit(self.watch.memory);
         let flow = self.runner.run(&args, self.ctx, &mut self.reply);
         debug_assert_eq!(flow, Flow::Continue);
         if self.reply.unlimit() {
             return Err(refuse(lua, "the reply is larger than a script may hold"));
         }
         let reply = convert::flat(&mut self.reply);
+        // The hook counts instructions, of which a call is but a few.
+        self.unwatched += CALL_BYTES + reply.len();
+        if self.unwatched > WATCHED_BYTES {
+            self.unwatched = 0;
+            self.watch.look()?;
+        }
         if let Some(text) = reply.strip_prefix(b"-") {
             let text = String::from_utf8_lossy(text.strip_suffix(b"\r\n").unwrap_or(text)).into_owned();
             return Err(Raised::Reply { text, line: line(lua) }.error());

@@ -6,7 +6,9 @@ use super::raise::{self, CHUNK, Raised};
 use super::{bits, convert, json, library, strings};
 use crate::command::table::ErrorText;
 use crate::command::{Context, Host};
-use crate::limits::{SCRIPT_COMPILED, SCRIPT_HOOK_EVERY, SCRIPT_MEMORY};
+use crate::limits::{
+    MIN_SCRIPT_MEMORY, SCRIPT_COMPILED, SCRIPT_HOOK_EVERY, SCRIPT_MEMORY, SCRIPT_MEMORY_SHARE,
+};
 use crate::proto::resp::Writer;
 use mlua::chunk::ChunkMode;
 use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
@@ -22,12 +24,14 @@ const PRELUDE: &str = include_str!("prelude.lua");
 /// After a script the state is cleaned when it holds more than this fraction of what it may.
 const KEPT_SHARE: usize = 4;
 
-/// The time that a script has, shared with the hook and the library.
+/// The time and the memory that a script has, shared with the hook and the library.
 pub struct Watch {
     /// Microseconds of a clock that only goes forward.
     clock: fn() -> u64,
     until_us: Cell<u64>,
     limit_ms: Cell<u64>,
+    /// What the state may hold, bytes; what our functions make on the way is held to it too.
+    pub memory: usize,
     expired: Cell<bool>,
 }
 
@@ -106,7 +110,11 @@ impl Scripts {
     }
 
     /// Compiles a script, or says in Redis's words why it cannot be.
-    pub fn compile(&mut self, script: &Arc<Script>, host: &dyn Host) -> Result<Compiled, ErrorText> {
+    pub fn compile(
+        &mut self,
+        script: &Arc<Script>,
+        (host, max_memory): (&dyn Host, usize),
+    ) -> Result<Compiled, ErrorText> {
         let generation = host.scripts().generation();
         if self
             .engine
@@ -117,7 +125,7 @@ impl Scripts {
         }
         let engine = match &mut self.engine {
             Some(engine) => engine,
-            none => none.insert(Engine::new(host.clock(), generation).map_err(|error| {
+            none => none.insert(Engine::new(host.clock(), max_memory, generation).map_err(|error| {
                 ErrorText::from(format!("ERR Lua cannot be started: {}", first_line(&error)))
             })?),
         };
@@ -148,7 +156,7 @@ impl Scripts {
         let resp3 = out.resp3();
         let mark = out.buffer().mark();
         engine.watch.start(ctx.host.script_time_limit_ms());
-        let mut call = Call::new(ctx, read_only || script.read_only);
+        let mut call = Call::new(ctx, read_only || script.read_only, &engine.watch);
         let ended = engine.play(script, keys, args, &mut call).and_then(|(ok, value)| {
             if ok {
                 convert::write(&value, call.resp3(), out)?;
@@ -173,10 +181,10 @@ impl Scripts {
     /// Once no partition is held any more: gives back what the last script has left.
     pub fn tidy(&mut self) {
         if let Some(engine) = &self.engine
-            && engine.lua.used_memory() > SCRIPT_MEMORY / KEPT_SHARE
+            && engine.lua.used_memory() > engine.watch.memory / KEPT_SHARE
         {
             let collected = engine.lua.gc_collect();
-            if collected.is_err() || engine.lua.used_memory() > SCRIPT_MEMORY / KEPT_SHARE {
+            if collected.is_err() || engine.lua.used_memory() > engine.watch.memory / KEPT_SHARE {
                 self.engine = None;
             }
         }
@@ -188,13 +196,14 @@ fn first_line(error: &Error) -> String {
 }
 
 impl Engine {
-    fn new(clock: fn() -> u64, generation: u64) -> mlua::Result<Engine> {
+    fn new(clock: fn() -> u64, max_memory: usize, generation: u64) -> mlua::Result<Engine> {
         let libraries = StdLib::TABLE | StdLib::STRING | StdLib::MATH;
         let lua = Lua::new_with(libraries, LuaOptions::new().catch_rust_panics(false))?;
         let watch = Rc::new(Watch {
             clock,
             until_us: Cell::new(u64::MAX),
             limit_ms: Cell::new(0),
+            memory: (max_memory / SCRIPT_MEMORY_SHARE).clamp(MIN_SCRIPT_MEMORY, SCRIPT_MEMORY),
             expired: Cell::new(false),
         });
         let functions = lua.create_table()?;
@@ -233,7 +242,7 @@ impl Engine {
             seen.look()?;
             Ok(VmState::Continue)
         })?;
-        lua.set_memory_limit(SCRIPT_MEMORY)?;
+        lua.set_memory_limit(watch.memory)?;
         let compiled = HashMap::new();
         Ok(Engine { lua, watch, environment: closed, globals, redis, run, compiled, generation })
     }

@@ -1,16 +1,15 @@
-//! The library `cjson`: `encode`, `decode`, `null`, with the rules of lua-cjson's defaults.
+//! The library `cjson`: `encode`, `decode`, `null`, with the rules of lua-cjson's defaults but for the depth.
 //!
 //! A table is an array if all of its keys are positive whole numbers and not far between; an empty one is an object. Numbers have 14
 //! digits. JSON's null is `cjson.null`, a value of its own, so that tables can hold it.
 
 use super::engine::Watch;
 use super::raise::complain;
-use crate::limits::SCRIPT_MEMORY;
 use mlua::{Lua, LuaString, Table, Value};
 use std::rc::Rc;
 
-/// How deep tables and documents may be nested.
-const DEPTH: usize = 1000;
+/// How deep tables and documents may be nested (lua-cjson: 1000): our stack is what it costs.
+const DEPTH: usize = 200;
 
 /// An array may be that many times as long as it has elements, once it is longer than `SAFE`.
 const SPARSE: usize = 2;
@@ -59,7 +58,7 @@ impl Encoder<'_> {
         if self.count.is_multiple_of(LOOK_EVERY) {
             self.watch.look()?;
         }
-        if self.out.len() > SCRIPT_MEMORY {
+        if self.out.len() > self.watch.memory {
             return Err(complain(self.lua, "not enough memory"));
         }
         match value {

@@ -42,19 +42,21 @@ pub fn os(lua: &Lua, watch: &Rc<Watch>) -> mlua::Result<Table> {
     Ok(table)
 }
 
-/// `redis.error_reply` and `redis.status_reply`: a table with one field. An error has a code; where it has none, it gets "ERR".
+/// `redis.error_reply` and `redis.status_reply`: a table with one field. The first word of an error is its code; a single word is none,
+/// and gets "ERR".
 fn message(lua: &Lua, args: Variadic<Value>, field: &str) -> mlua::Result<Value> {
+    let table = lua.create_table_with_capacity(0, 1)?;
     let [Value::String(text)] = &args[..] else {
-        return Err(refuse(lua, "wrong number or type of arguments"));
+        table.raw_set("err", "ERR wrong number or type of arguments")?;
+        return Ok(Value::Table(table));
     };
     let text = text.as_bytes();
-    let table = lua.create_table_with_capacity(0, 1)?;
-    let text = match (field, text.strip_prefix(b"-")) {
-        ("err", Some(with_code)) => with_code.to_vec(),
-        ("err", None) => [b"ERR ", &text[..]].concat(),
-        _ => text.to_vec(),
-    };
-    table.raw_set(field, lua.create_string(text)?)?;
+    let bare = text.strip_prefix(b"-").filter(|_| field == "err").unwrap_or(&text);
+    if field == "err" && !bare.contains(&b' ') {
+        table.raw_set(field, lua.create_string([b"ERR ", bare].concat())?)?;
+    } else {
+        table.raw_set(field, lua.create_string(bare)?)?;
+    }
     Ok(Value::Table(table))
 }
 

@@ -103,6 +103,14 @@ function redis.setresp(...)
   redis.call("@resp3", rust.resp_version(...))
 end
 
+local insert = table.insert
+function table.insert(t, ...)
+  if closed[t] then
+    error("Attempt to modify a readonly table", 2)
+  end
+  return insert(t, ...)
+end
+
 globals.string, globals.table, globals.math = close(string), close(table), close(math)
 globals.os, globals.bit, globals.cjson = close(rust.os), close(rust.bit), close(rust.cjson)
 globals.redis = close(redis)

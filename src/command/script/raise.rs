@@ -56,6 +56,15 @@ pub fn refuse(lua: &Lua, text: &str) -> Error {
     Raised::Reply { text: format!("ERR {text}"), line: line(lua) }.error()
 }
 
+/// A complaint about an argument of the wrong type, as Lua's own functions make it.
+pub fn wrong(lua: &Lua, n: usize, name: &str, wanted: &str, value: Option<&Value>) -> mlua::Error {
+    let got = value.map_or("no value", |value| match value {
+        Value::Integer(_) => "number",
+        value => value.type_name(),
+    });
+    complain(lua, &format!("bad argument #{n} to '{name}' ({wanted} expected, got {got})"))
+}
+
 /// The line of the script that runs.
 pub fn line(lua: &Lua) -> Option<usize> {
     (0..DEPTH).find_map(|level| {
@@ -81,7 +90,10 @@ pub fn caught(lua: &Lua, value: Value) -> mlua::Result<Value> {
 fn plain(error: &Error) -> String {
     match error {
         Error::CallbackError { cause, .. } => plain(cause),
-        Error::RuntimeError(text) | Error::MemoryError(text) => text.clone(),
+        // A trace of the stack follows.
+        Error::RuntimeError(text) | Error::MemoryError(text) => {
+            text.lines().next().unwrap_or_default().to_owned()
+        }
         other => other.to_string().lines().next().unwrap_or_default().to_owned(),
     }
 }

@@ -2,8 +2,7 @@
 
 use super::engine::Watch;
 use super::pattern::{Capture, Fault, Matcher};
-use super::raise::complain;
-use crate::limits::SCRIPT_MEMORY;
+use super::raise::{complain, wrong};
 use mlua::{Lua, LuaString, MultiValue, Table, Value, Variadic};
 use std::rc::Rc;
 
@@ -23,16 +22,9 @@ pub fn library(lua: &Lua, watch: &Rc<Watch>) -> mlua::Result<Table> {
     let own = Rc::clone(watch);
     table
         .raw_set("gsub", lua.create_function(move |lua, args: Variadic<Value>| replace(lua, &args, &own))?)?;
-    table.raw_set("rep", lua.create_function(|lua, args: Variadic<Value>| repeat(lua, &args))?)?;
+    let own = Rc::clone(watch);
+    table.raw_set("rep", lua.create_function(move |lua, args: Variadic<Value>| repeat(lua, &args, &own))?)?;
     Ok(table)
-}
-
-fn wrong(lua: &Lua, n: usize, name: &str, wanted: &str, value: Option<&Value>) -> mlua::Error {
-    let got = value.map_or("no value", |value| match value {
-        Value::Integer(_) => "number",
-        value => value.type_name(),
-    });
-    complain(lua, &format!("bad argument #{n} to '{name}' ({wanted} expected, got {got})"))
 }
 
 /// The argument `n`, counted from 1, as a string.
@@ -165,7 +157,7 @@ fn replace(lua: &Lua, args: &[Value], watch: &Rc<Watch>) -> mlua::Result<(LuaStr
             count += 1;
             let captures = matcher.captures(from, to, true).map_err(|f| fault(lua, f))?;
             substitute(lua, &text, (from, to), &captures, &by, &mut result)?;
-            if result.len() > SCRIPT_MEMORY {
+            if result.len() > watch.memory {
                 return Err(complain(lua, "not enough memory"));
             }
         }
@@ -248,11 +240,11 @@ fn fill(
 }
 
 /// `rep`. Nothing repeated often is nothing: Lua's own would count there.
-fn repeat(lua: &Lua, args: &[Value]) -> mlua::Result<LuaString> {
+fn repeat(lua: &Lua, args: &[Value], watch: &Watch) -> mlua::Result<LuaString> {
     let text = text(lua, args, 1, "rep")?;
     let times = usize::try_from(number(lua, args, 2, "rep", None)?).unwrap_or(0);
     let len = text.as_bytes().len().saturating_mul(times);
-    if len > SCRIPT_MEMORY {
+    if len > watch.memory {
         return Err(complain(lua, "not enough memory"));
     }
     lua.create_string(text.as_bytes().repeat(if len == 0 { 0 } else { times }))

@@ -91,6 +91,10 @@ specs! {
         "O(1)" "Lets a key expire at a Unix time in seconds.";
     "expiretime" 2 [READONLY FAST] (1 1 1) Generic [] "7.0.0" Keyed(expiry::expiretime)
         "O(1)" "Returns when a key expires, as a Unix time in seconds.";
+    "fcall" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::fcall)
+        "O(1)" "Says that there are no functions.";
+    "fcall_ro" -3 [READONLY NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::fcall)
+        "O(1)" "Says that there are no functions.";
     "flushall" -1 [WRITE] (0 0 0) Server [KEYSPACE DANGEROUS] "1.0.0" Barrier(barrier::flushall)
         "O(1) to the caller" "Empties all databases.";
     "flushdb" -1 [WRITE] (0 0 0) Server [KEYSPACE DANGEROUS] "1.0.0" Barrier(barrier::flushdb)
@@ -291,14 +295,20 @@ specs! {
 
 specs! {
     FUNCTION:
+    "function|delete" 3 [WRITE NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_delete)
+        "O(1)" "Says that there are no functions.";
     "function|flush" -2 [WRITE NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_flush)
         "O(1)" "Forgets all functions: there are none.";
     "function|help" 2 [LOADING STALE] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_help)
         "O(1)" "Lists the subcommands.";
+    "function|kill" 2 [NOSCRIPT ALLOW_BUSY] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::script_kill)
+        "O(1)" "Stops the function that runs: none can be met running.";
     "function|list" -2 [NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_list)
         "O(1)" "Lists the functions: there are none.";
     "function|load" -3 [WRITE DENYOOM NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_load)
         "O(1)" "Says that functions are not supported.";
+    "function|stats" 2 [NOSCRIPT ALLOW_BUSY] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_stats)
+        "O(1)" "Tells about functions: there are none.";
 }
 
 specs! {

@@ -3,6 +3,7 @@
 mod connection;
 mod fake_host;
 mod keyspace;
+mod scripts;
 mod several_keys;
 mod together;
 mod transactions;
