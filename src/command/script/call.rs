@@ -75,6 +75,10 @@ impl<'r, 'c> Call<'r, 'c> {
         if self.unwatched > WATCHED_BYTES {
             self.unwatched = 0;
             self.watch.look()?;
+            // Lua 5.1 does not collect for want of memory; it fails.
+            if lua.used_memory() > self.watch.memory / 2 {
+                lua.gc_collect()?;
+            }
         }
         if let Some(text) = reply.strip_prefix(b"-") {
             let text = String::from_utf8_lossy(text.strip_suffix(b"\r\n").unwrap_or(text)).into_owned();
