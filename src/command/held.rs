@@ -21,6 +21,11 @@ pub struct Runner {
 }
 
 impl Runner {
+    /// Bytes that it keeps.
+    pub fn memory(&self) -> usize {
+        self.bump.allocated_bytes() + self.scratch.bytes.capacity()
+    }
+
     /// Runs one command and appends its reply, in RESP.
     pub fn run(&mut self, args: &[&[u8]], ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow {
         debug_assert!(ctx.held.is_some(), "what is run here needs no locks of its own");

@@ -133,7 +133,9 @@ fn echoed(arg: &[u8], most: usize) -> &[u8] {
 
 /// The error for a wrong number of arguments.
 pub fn wrong_arity(spec: &Spec) -> ErrorText {
-    format!("ERR wrong number of arguments for '{}' command", spec.name).into()
+    // Where EXEC itself is wrong there is nothing left to run.
+    let code = if spec.name == "exec" { "EXECABORT Transaction discarded because of:" } else { "ERR" };
+    format!("{code} wrong number of arguments for '{}' command", spec.name).into()
 }
 
 /// What a client is told of a write that the store refused.

@@ -47,6 +47,9 @@ pub fn enqueue(args: &[&[u8]], session: &mut Session, store: &Store, stats: &mut
         Err(refusal) => refusal,
     };
     transaction.fail();
+    if args[0].eq_ignore_ascii_case(b"exec") {
+        (session.transaction, session.watched) = (None, Vec::new());
+    }
     stats.errors += 1;
     Queued::Refused(Outcome::Error(refusal))
 }

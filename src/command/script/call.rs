@@ -17,16 +17,37 @@ use std::rc::Rc;
 const WATCHED_BYTES: usize = 64 << 10;
 const CALL_BYTES: usize = 4 << 10;
 
+/// Bytes that may enter the state without its limit.
+const LITTLE: usize = 16 << 10;
+
 /// An argument: what a script gave as a string, or the digits of what it gave as a number.
 type Number = SmallVec<[u8; 32]>;
+
+/// What calls work with; it keeps its memory from script to script.
+#[derive(Default)]
+pub struct Means {
+    runner: Runner,
+    reply: ReplyBuf,
+}
+
+/// A reply's memory is kept up to here, bytes.
+const KEPT_REPLY: usize = 64 << 10;
+
+impl Means {
+    /// Gives back what one unusual script took.
+    pub fn trim(&mut self) {
+        if self.reply.bytes.capacity() > KEPT_REPLY || self.runner.memory() > KEPT_REPLY {
+            *self = Means::default();
+        }
+    }
+}
 
 /// A running script's side of `redis.call`.
 pub struct Call<'r, 'c> {
     ctx: &'r mut Context<'c>,
     /// The client's own, which the script does not see.
     client: Session,
-    runner: Runner,
-    reply: ReplyBuf,
+    means: &'r mut Means,
     read_only: bool,
     watch: Rc<Watch>,
     /// Bytes of replies and calls since the clock was last looked at, each call counted as many bytes.
@@ -34,13 +55,17 @@ pub struct Call<'r, 'c> {
 }
 
 impl<'r, 'c> Call<'r, 'c> {
-    pub fn new(ctx: &'r mut Context<'c>, read_only: bool, watch: &Rc<Watch>) -> Call<'r, 'c> {
+    pub fn new(
+        ctx: &'r mut Context<'c>,
+        means: &'r mut Means,
+        read_only: bool,
+        watch: &Rc<Watch>,
+    ) -> Call<'r, 'c> {
         // A script selects a database and speaks a version of its own.
         let mut session = Session::new(0, true);
         (session.db, session.no_touch) = (ctx.session.db, ctx.session.no_touch);
         let client = std::mem::replace(ctx.session, session);
-        let (runner, reply) = (Runner::default(), ReplyBuf::default());
-        Call { ctx, client, runner, reply, read_only, watch: Rc::clone(watch), unwatched: 0 }
+        Call { ctx, client, means, read_only, watch: Rc::clone(watch), unwatched: 0 }
     }
 
     /// Whether the script has chosen RESP3.
@@ -62,14 +87,15 @@ impl<'r, 'c> Call<'r, 'c> {
         }
         let spec = self.permitted(lua, &args)?;
         debug_assert!(!spec.flags.has(Flags::NOSCRIPT));
-        self.reply.clear();
-        self.reply.limit(self.watch.memory);
-        let flow = self.runner.run(&args, self.ctx, &mut self.reply);
+        let Means { runner, reply } = &mut *self.means;
+        reply.clear();
+        reply.limit(self.watch.memory);
+        let flow = runner.run(&args, self.ctx, reply);
         debug_assert_eq!(flow, Flow::Continue);
-        if self.reply.unlimit() {
+        if reply.unlimit() {
             return Err(refuse(lua, "the reply is larger than a script may hold"));
         }
-        let reply = convert::flat(&mut self.reply);
+        let reply = convert::flat(reply);
         // The hook counts instructions, of which a call is but a few.
         self.unwatched += CALL_BYTES + reply.len();
         if self.unwatched > WATCHED_BYTES {
@@ -84,7 +110,7 @@ impl<'r, 'c> Call<'r, 'c> {
             let text = String::from_utf8_lossy(text.strip_suffix(b"\r\n").unwrap_or(text)).into_owned();
             return Err(Raised::Reply { text, line: line(lua) }.error());
         }
-        convert::to_lua(lua, reply)
+        unlimited(lua, self.watch.memory, reply.len(), || convert::to_lua(lua, reply))
     }
 
     fn permitted(&self, lua: &Lua, args: &[&[u8]]) -> mlua::Result<&'static Spec> {
@@ -115,6 +141,22 @@ impl Drop for Call<'_, '_> {
     fn drop(&mut self) {
         std::mem::swap(self.ctx.session, &mut self.client);
     }
+}
+
+/// Brings `bytes` into the state; a little of them without its limit, which makes each step slower and holds again for what follows.
+pub fn unlimited<T>(
+    lua: &Lua,
+    memory: usize,
+    bytes: usize,
+    run: impl FnOnce() -> mlua::Result<T>,
+) -> mlua::Result<T> {
+    if bytes > LITTLE {
+        return run();
+    }
+    lua.set_memory_limit(0)?;
+    let done = run();
+    lua.set_memory_limit(memory)?;
+    done
 }
 
 enum Arg {

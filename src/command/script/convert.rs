@@ -164,11 +164,11 @@ fn text_of(table: &Table, field: &str) -> mlua::Result<Option<LuaString>> {
 
 fn write_table(table: &Table, typed: bool, out: &mut Writer<'_>, depth: usize) -> mlua::Result<()> {
     if let Some(text) = text_of(table, "err")? {
-        out.error(&String::from_utf8_lossy(&text.as_bytes()));
+        out.error_bytes(&text.as_bytes());
         return Ok(());
     }
     if let Some(text) = text_of(table, "ok")? {
-        out.simple(&String::from_utf8_lossy(&text.as_bytes()));
+        out.simple_bytes(&text.as_bytes());
         return Ok(());
     }
     match table.raw_get::<Value>("double")? {

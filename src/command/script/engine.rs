@@ -1,7 +1,7 @@
 //! A worker's Lua state: made when the first script comes, with the sandbox around it and the functions that it has compiled.
 
 use super::cache::{Digest, Script, ScriptCache, hex};
-use super::call::Call;
+use super::call::{Call, Means, unlimited};
 use super::raise::{self, CHUNK, Raised};
 use super::{bits, convert, json, library, strings};
 use crate::command::table::ErrorText;
@@ -11,7 +11,7 @@ use crate::limits::{
 };
 use crate::proto::resp::Writer;
 use mlua::chunk::ChunkMode;
-use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, StdLib, Table, Value, VmState};
+use mlua::{Error, Function, HookTriggers, Lua, LuaOptions, LuaString, StdLib, Table, Value, VmState};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
@@ -60,6 +60,7 @@ impl Watch {
 #[derive(Default)]
 pub struct Scripts {
     engine: Option<Engine>,
+    means: Means,
     /// Scripts that ran out of time or memory.
     pub stopped: u64,
 }
@@ -79,6 +80,8 @@ struct Engine {
     globals: Table,
     /// What is behind `redis`.
     redis: Table,
+    /// `KEYS`, `ARGV` and `call` as Lua has them.
+    names: [LuaString; 3],
     run: Function,
     compiled: HashMap<Digest, Compiled>,
     /// That of the cache when `compiled` was empty.
@@ -156,7 +159,7 @@ impl Scripts {
         let resp3 = out.resp3();
         let mark = out.buffer().mark();
         engine.watch.start(ctx.host.script_time_limit_ms());
-        let mut call = Call::new(ctx, read_only || script.read_only, &engine.watch);
+        let mut call = Call::new(ctx, &mut self.means, read_only || script.read_only, &engine.watch);
         let ended = engine.play(script, keys, args, &mut call).and_then(|(ok, value)| {
             if ok {
                 convert::write(&value, call.resp3(), out)?;
@@ -175,11 +178,12 @@ impl Scripts {
         debug_assert_eq!(resp3, out.resp3());
         let (text, stopped) = engine.describe(&failure, &script.digest);
         self.stopped += u64::from(stopped);
-        out.error(&text);
+        out.error_bytes(&text);
     }
 
     /// Once no partition is held any more: gives back what the last script has left.
     pub fn tidy(&mut self) {
+        self.means.trim();
         if let Some(engine) = &self.engine
             && engine.lua.used_memory() > engine.watch.memory / KEPT_SHARE
         {
@@ -222,7 +226,7 @@ impl Engine {
         functions.raw_set("failed", lua.create_function(raise::failed)?)?;
         let environment = Rc::new(std::cell::OnceCell::<Table>::new());
         let late = Rc::clone(&environment);
-        let compile = lua.create_function(move |lua, (text, name): (mlua::LuaString, Option<String>)| {
+        let compile = lua.create_function(move |lua, (text, name): (LuaString, Option<String>)| {
             let text = text.as_bytes();
             let chunk = lua.load(&*text).set_mode(ChunkMode::Text);
             let chunk = chunk.set_name(name.unwrap_or_else(|| "=loaded".to_owned()));
@@ -244,7 +248,8 @@ impl Engine {
         })?;
         lua.set_memory_limit(watch.memory)?;
         let compiled = HashMap::new();
-        Ok(Engine { lua, watch, environment: closed, globals, redis, run, compiled, generation })
+        let names = [lua.create_string("KEYS")?, lua.create_string("ARGV")?, lua.create_string("call")?];
+        Ok(Engine { lua, watch, environment: closed, globals, redis, names, run, compiled, generation })
     }
 
     /// Whether it ended well, and its value or its error.
@@ -255,15 +260,20 @@ impl Engine {
         args: &[&[u8]],
         call: &mut Call<'_, '_>,
     ) -> mlua::Result<(bool, Value)> {
-        self.globals.raw_set("KEYS", self.strings(keys)?)?;
-        self.globals.raw_set("ARGV", self.strings(args)?)?;
+        let [keys_name, args_name, call_name] = &self.names;
+        // Each string takes some bytes however short it is.
+        let bytes = keys.iter().chain(args).map(|part| part.len() + 64).sum();
+        unlimited(&self.lua, self.watch.memory, bytes, || {
+            self.globals.raw_set(keys_name, self.strings(keys)?)?;
+            self.globals.raw_set(args_name, self.strings(args)?)
+        })?;
         self.lua.scope(|scope| {
             let state = std::cell::RefCell::new(call);
             let function = scope.create_function(move |lua, args: mlua::Variadic<Value>| {
                 let mut call = state.try_borrow_mut().map_err(|_| Raised::Aborted.error())?;
                 call.run(lua, &args)
             })?;
-            self.redis.raw_set("call", function)?;
+            self.redis.raw_set(call_name, function)?;
             self.run.call((&script.function,))
         })
     }
@@ -277,27 +287,27 @@ impl Engine {
     }
 
     /// The text of a failed script's reply, and whether a bound was passed.
-    fn describe(&self, failure: &Value, digest: &Digest) -> (String, bool) {
+    fn describe(&self, failure: &Value, digest: &Digest) -> (Vec<u8>, bool) {
         if self.watch.expired.get() {
             let limit_ms = self.watch.limit_ms.get();
             let text = format!(
                 "ERR the script was stopped: it ran for longer than lua-time-limit ({limit_ms} ms). What it wrote until then remains."
             );
-            return (text, true);
+            return (text.into_bytes(), true);
         }
-        let (text, line) = match failure {
+        let (mut text, line) = match failure {
             Value::Table(table) => {
-                let text: Option<mlua::LuaString> = table.raw_get("err").unwrap_or(None);
-                let text = text.map(|text| String::from_utf8_lossy(&text.as_bytes()).into_owned());
+                let text: Option<LuaString> = table.raw_get("err").unwrap_or(None);
+                let text = text.map(|text| text.as_bytes().to_vec());
                 (text.unwrap_or_default(), table.raw_get("line").unwrap_or(None::<usize>))
             }
-            Value::String(text) => (format!("ERR {}", String::from_utf8_lossy(&text.as_bytes())), None),
-            _ => ("ERR not enough memory for the script".to_owned(), None),
+            Value::String(text) => ([b"ERR ", &text.as_bytes()[..]].concat(), None),
+            _ => (b"ERR not enough memory for the script".to_vec(), None),
         };
-        let stopped = text.contains("not enough memory");
-        match line {
-            Some(line) => (format!("{text} script: {}, on {CHUNK}:{line}.", hex(digest)), stopped),
-            None => (text, stopped),
+        let stopped = memchr::memmem::find(&text, b"not enough memory").is_some();
+        if let Some(line) = line {
+            text.extend_from_slice(format!(" script: {}, on {CHUNK}:{line}.", hex(digest)).as_bytes());
         }
+        (text, stopped)
     }
 }

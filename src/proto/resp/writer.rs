@@ -98,6 +98,16 @@ impl<'b> Writer<'b> {
         self.line(b'-', text);
     }
 
+    /// A status of any bytes.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        self.bytes_line(b'+', text);
+    }
+
+    /// An error of any bytes.
+    pub fn error_bytes(&mut self, text: &[u8]) {
+        self.bytes_line(b'-', text);
+    }
+
     #[inline]
     pub fn int(&mut self, value: i64) {
         if let Ok(small @ 0..=9) = u8::try_from(value) {
@@ -177,12 +187,16 @@ impl<'b> Writer<'b> {
     }
 
     fn line(&mut self, kind: u8, text: &str) {
+        self.bytes_line(kind, text.as_bytes());
+    }
+
+    fn bytes_line(&mut self, kind: u8, text: &[u8]) {
         // A line break would end the reply early; few texts hold one.
-        let clean = |byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
+        let clean = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
         self.out.put(&[kind]);
-        match text.bytes().any(|byte| byte < b' ') {
-            false => self.out.put(text.as_bytes()),
-            true => self.out.put(&text.bytes().map(clean).collect::<Vec<u8>>()),
+        match text.iter().any(|byte| *byte < b' ') {
+            false => self.out.put(text),
+            true => self.out.put(&text.iter().map(clean).collect::<Vec<u8>>()),
         }
         self.out.put(b"\r\n");
     }

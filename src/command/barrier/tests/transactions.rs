@@ -26,6 +26,13 @@ fn commands_wait_for_exec() {
         ("EXEC", "*0"),
         ("MULTI", "+OK"),
         ("SET a 5", "+QUEUED"),
+        (
+            "EXEC x",
+            "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
+        ),
+        ("EXEC", "-ERR EXEC without MULTI"),
+        ("MULTI", "+OK"),
+        ("SET a 5", "+QUEUED"),
         ("DISCARD", "+OK"),
         ("GET a", "$1 2"),
     ]);
@@ -38,7 +45,6 @@ fn what_cannot_be_queued_spoils_the_transaction() {
         ("WATCH a", "-ERR Command 'watch' not allowed inside a transaction"),
         ("CLIENT REPLY OFF", "-ERR Command 'client|reply' not allowed inside a transaction"),
         ("GET", "-ERR wrong number of arguments for 'get' command"),
-        ("EXEC x", "-ERR wrong number of arguments for 'exec' command"),
         ("CLIENT NOSUCH", "-ERR unknown subcommand 'NOSUCH'. Try CLIENT HELP."),
     ] {
         script(&[
