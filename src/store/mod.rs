@@ -8,6 +8,7 @@
 //!                                   arena     the bytes (unsafe lives here)  arena.rs  item.rs
 //!                                   policy    who has to go                  eviction.rs
 //!                                   sweep     who has expired                maintenance.rs
+//!                                   journal   who is to be told              events.rs
 //!  Budget ◄── all of them count what they hold ──┘    large values: large.rs  buffer.rs  spares.rs
 //! ```
 //!
@@ -18,6 +19,7 @@
 mod arena;
 pub mod budget;
 mod buffer;
+pub mod events;
 mod eviction;
 mod index;
 mod item;
@@ -32,6 +34,7 @@ mod writing;
 pub use arena::return_large_frees;
 pub use budget::Budget;
 pub use buffer::Buffer;
+pub use events::{Cause, Changes, Happening, Journal};
 pub use partition::{Entry, Partition, PartitionStats};
 
 use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
@@ -131,6 +134,7 @@ pub struct Store {
     memory: Box<[Memory]>,
     hasher: ahash::RandomState,
     budget: Arc<Budget>,
+    journal: Arc<Journal>,
     config: StoreConfig,
     limits: Limits,
 }
@@ -207,13 +211,16 @@ impl Store {
         };
         let [a, b, c, d] = config.seeds;
         let hasher = ahash::RandomState::with_seeds(a, b, c, d);
+        let journal = Arc::new(Journal::default());
         let mut partitions = Vec::with_capacity(config.partitions);
         for _ in 0..config.partitions {
-            partitions.push(new_partition(share, segment_size, &config, &hasher, &budget, limits)?);
+            let mut partition = new_partition(share, segment_size, &config, &hasher, &budget, limits)?;
+            partition.journal = Arc::clone(&journal);
+            partitions.push(partition);
         }
         let memory = partitions.iter().map(Partition::memory).collect();
         let partitions = partitions.into_iter().map(Mutex::new).collect();
-        let store = Store { partitions, memory, hasher, budget, config, limits };
+        let store = Store { partitions, memory, hasher, budget, journal, config, limits };
         if store.config.prefault {
             store.prefault_all();
         }
@@ -252,6 +259,11 @@ impl Store {
 
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    /// Where changes are noted for those who want to be told.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     pub fn config(&self) -> &StoreConfig {

@@ -14,6 +14,7 @@
 //! The rest of the implementation: writing.rs changes items, eviction.rs empties segments, maintenance.rs is the background work, scan.rs iterates.
 
 use super::arena::{Arena, GivenUp, Offset, Table, TableShared};
+use super::events::{Cause, Happening, Journal};
 use super::eviction::{Policy, Victim};
 use super::index::{Index, Slot};
 use super::item::{self, Header};
@@ -199,6 +200,9 @@ pub struct Partition {
     /// Bytes that the last refused write asked for.
     pub(super) room_wanted: usize,
     pub(super) graveyard: Graveyard,
+    pub(super) journal: Arc<Journal>,
+    /// What the journal is told of the changes that a command makes.
+    pub(super) cause: Cause,
 }
 
 impl Partition {
@@ -234,6 +238,8 @@ impl Partition {
             clock_ms: 0,
             room_wanted: 0,
             graveyard: Graveyard::default(),
+            journal: Arc::default(),
+            cause: Cause::default(),
         })
     }
 
@@ -312,6 +318,9 @@ impl Partition {
             return Some(found);
         }
         self.totals.expired += u64::from(expired && !flushed);
+        if !flushed {
+            self.note_item(Happening::Expired, found.offset, found.header);
+        }
         self.index.remove(found.slot, hash);
         self.bury(found.offset, found.header);
         None
@@ -342,6 +351,46 @@ impl Partition {
                 self.flushes.note(physical, sequence);
                 self.counts[physical as usize] = Counts::default();
             }
+        }
+    }
+
+    /// Whether anybody wants to be told of changes.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.journal.is_on()
+    }
+
+    /// What the changes from here on are called, and whose they are; worth calling only while [`Partition::is_watched`].
+    pub fn set_cause(&mut self, cause: Cause) {
+        self.cause = cause;
+    }
+
+    /// Tells of something that a command does under its own name.
+    pub fn note(&self, what: Happening, key: &Key) {
+        self.journal.note(what, key.db, self.cause.origin, key.bytes);
+    }
+
+    /// Tells of a written item, and of its expiry if it was given one.
+    #[inline]
+    pub(super) fn note_write(&self, key: &Key, is_new: bool, expiry: Expiry) {
+        if self.journal.is_on() {
+            if is_new {
+                self.note(Happening::New, key);
+            }
+            self.note(self.cause.written, key);
+            if matches!(expiry, Expiry::At(_)) && self.cause.written != Happening::Unnamed {
+                self.note(Happening::Expire, key);
+            }
+        }
+    }
+
+    /// Tells of something that happened to an item by itself.
+    #[inline]
+    pub(super) fn note_item(&self, what: Happening, offset: Offset, header: Header) {
+        if self.journal.is_on() {
+            let physical = header.db(&self.arena, offset);
+            let logical = self.physical.iter().position(|db| *db == physical).unwrap_or_default();
+            self.journal.note(what, logical as u8, 0, header.key(&self.arena, offset));
         }
     }
 

@@ -5,6 +5,7 @@
 //! the old item as it was. Making room may evict or move any item, also the one being replaced, so it is looked up again.
 
 use super::arena::Offset;
+use super::events::Happening;
 use super::item::{self, Draft, Header};
 use super::log::{Queue, class_of};
 use super::partition::{Found, Partition};
@@ -42,7 +43,10 @@ impl Partition {
         let found = self.lookup(key, now_ms);
         let expire_at_ms = self.expiry_of(found, expiry);
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
-            found.inspect(|found| self.erase(*found, key.hash));
+            if let Some(found) = found {
+                self.note(self.cause.removed, key);
+                self.erase(found, key.hash);
+            }
             return Ok(());
         }
         let draft = self.draft(key, found, expire_at_ms, false, value.len());
@@ -51,11 +55,13 @@ impl Partition {
         {
             let at = found.offset.at() + found.header.value_at();
             self.arena.bytes_mut(at, value.len()).copy_from_slice(value);
+            self.note_write(key, false, expiry);
             return Ok(());
         }
         let (offset, header, found) = self.write(key, found, &draft, now_ms)?;
         self.arena.bytes_mut(offset.at() + header.value_at(), value.len()).copy_from_slice(value);
         self.link(key.hash, offset, header, found);
+        self.note_write(key, found.is_none(), expiry);
         Ok(())
     }
 
@@ -67,7 +73,10 @@ impl Partition {
         let found = self.lookup(key, now_ms);
         let expire_at_ms = self.expiry_of(found, expiry);
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
-            found.inspect(|found| self.erase(*found, key.hash));
+            if let Some(found) = found {
+                self.note(self.cause.removed, key);
+                self.erase(found, key.hash);
+            }
             return Ok(());
         }
         let draft = self.draft(key, found, expire_at_ms, true, item::LARGE_REF);
@@ -76,6 +85,7 @@ impl Partition {
         let at = offset.at() + header.value_at();
         self.arena.bytes_mut(at, item::LARGE_REF).copy_from_slice(&slot.to_le_bytes());
         self.link(key.hash, offset, header, found);
+        self.note_write(key, found.is_none(), expiry);
         Ok(())
     }
 
@@ -233,6 +243,19 @@ impl Partition {
         now_ms: u64,
         edit: &mut dyn FnMut(&mut [u8]),
     ) -> Result<(), WriteError> {
+        let is_new = self.journal.is_on() && self.lookup(key, now_ms).is_none();
+        self.modify_item(key, new_len, now_ms, edit)?;
+        self.note_write(key, is_new, Expiry::Keep);
+        Ok(())
+    }
+
+    fn modify_item(
+        &mut self,
+        key: &Key,
+        new_len: usize,
+        now_ms: u64,
+        edit: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), WriteError> {
         if new_len > self.limits.max_value_size {
             return Err(WriteError::TooLarge);
         }
@@ -284,6 +307,26 @@ impl Partition {
     /// Sets (`Some`, Unix milliseconds) or removes (`None`) the expiry of a live item. `Ok(false)` if there is no such item.
     /// A time that has passed removes the item.
     pub fn set_expiry(
+        &mut self,
+        key: &Key,
+        expire_at_ms: Option<u64>,
+        now_ms: u64,
+    ) -> Result<bool, WriteError> {
+        let there = self.change_expiry(key, expire_at_ms, now_ms)?;
+        if there {
+            self.note(
+                match expire_at_ms {
+                    None => Happening::Persist,
+                    Some(at) if at <= now_ms => self.cause.removed,
+                    Some(_) => Happening::Expire,
+                },
+                key,
+            );
+        }
+        Ok(there)
+    }
+
+    fn change_expiry(
         &mut self,
         key: &Key,
         expire_at_ms: Option<u64>,
@@ -350,6 +393,9 @@ impl Partition {
     /// Removes a live item; false if there was none.
     pub fn remove(&mut self, key: &Key, now_ms: u64) -> bool {
         let found = self.lookup(key, now_ms);
-        found.inspect(|found| self.erase(*found, key.hash)).is_some()
+        let Some(found) = found else { return false };
+        self.erase(found, key.hash);
+        self.note(self.cause.removed, key);
+        true
     }
 }
