@@ -16,6 +16,7 @@ mod execute;
 pub mod glob;
 mod host;
 pub mod http;
+mod pushes;
 mod long_double;
 pub mod memcached;
 pub mod number;
@@ -26,16 +27,18 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use barrier::forget as forget_listener;
 pub use execute::{execute, execute_group, execute_now};
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
 pub use ops::{Count, Fetch, Op, Payload, RemoveItem, StoreItem, StoreMode};
 pub use plan::{integer, payload, plan, plan_common, refusal, refused, wrong_arity};
+pub use pushes::{Channels, Pushes};
 pub use table::{COMMANDS, ErrorText, Spec};
 
 use crate::conn::Session;
 use crate::proto::resp::Writer;
 use crate::proto::{Form, Outcome, ReplyBuf};
-use crate::store::{Buffer, Key, Store};
+use crate::store::{Buffer, Cause, Key, Store};
 use bumpalo::Bump;
 use table::BarrierFn;
 
@@ -151,6 +154,13 @@ pub struct Context<'c> {
     pub host: &'c dyn Host,
     pub stats: &'c mut CommandStats,
     pub now_ms: u64,
+}
+
+impl Context<'_> {
+    /// What the changes of a command are called, unless it says otherwise, and whose they are.
+    pub fn cause(&self) -> Cause {
+        Cause { origin: self.session.origin, ..Cause::default() }
+    }
 }
 
 /// What becomes of the connection after a barrier.

@@ -48,6 +48,7 @@ pub enum Group {
     Bitmap,
     Connection,
     Generic,
+    PubSub,
     Server,
     String,
 }
@@ -58,6 +59,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::PubSub => "pubsub",
             Group::Server => "server",
             Group::String => "string",
         }
@@ -109,6 +111,7 @@ named_bits! {
         ALLOW_BUSY 9 "allow_busy",
         NO_MULTI 10 "no_multi",
         MOVABLEKEYS 11 "movablekeys",
+        PUBSUB 12 "pubsub",
     }
 }
 
@@ -125,6 +128,7 @@ named_bits! {
         SLOW 7 "@slow",
         DANGEROUS 8 "@dangerous",
         CONNECTION 9 "@connection",
+        PUBSUB 10 "@pubsub",
     }
 }
 
@@ -200,7 +204,8 @@ impl Spec {
             Group::Bitmap => Categories::BITMAP,
             Group::Connection => Categories::CONNECTION,
             Group::Generic => Categories::KEYSPACE,
-            Group::Server => Categories::NONE,
+            Group::PubSub if self.flags.has(Flags::PUBSUB) => Categories::PUBSUB,
+            Group::PubSub | Group::Server => Categories::NONE,
             Group::String => Categories::STRING,
         })
     }
@@ -235,7 +240,7 @@ pub fn lookup(name: &[u8]) -> Option<u16> {
     }
 }
 
-const SLOT_BITS: u32 = 8;
+const SLOT_BITS: u32 = 9;
 const EMPTY: u16 = u16::MAX;
 
 /// Rows by the hash of their name; a collision goes to the next free slot.

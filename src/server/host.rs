@@ -1,8 +1,9 @@
 //! The server as commands see it: [`Host`] over [`Shared`].
 
-use super::shared::{Message, Shared, unix_us};
+use super::mailbox::Message;
+use super::shared::{Shared, unix_us};
 use crate::command::glob::Glob;
-use crate::command::{ClientFilter, Host, PauseMode};
+use crate::command::{ClientFilter, Host, PauseMode, Pushes};
 use crate::conn::Session;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -76,6 +77,10 @@ impl Host for Shared {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    fn pushes(&self) -> &dyn Pushes {
+        self
     }
 
     fn started_at_s(&self) -> u64 {

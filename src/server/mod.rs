@@ -2,23 +2,32 @@
 
 mod banner;
 mod clients;
+mod events;
 mod figures;
 mod host;
 mod info;
 pub mod log;
+mod mailbox;
+mod monitors;
 mod parameters;
 mod pause;
+mod pubsub;
+mod pushes;
 mod sampler;
 mod settings;
 mod shared;
 mod start;
+mod tracking;
 
 pub use clients::{ClientEntry, Clients};
 pub use figures::{Figures, ratio};
+pub use monitors::write_line;
+pub use mailbox::{Delivery, Message, Publication, Push};
 pub use pause::Pause;
+pub use pubsub::FanOut;
 pub use sampler::{Rates, Sample};
 pub use settings::Settings;
-pub use shared::{Message, Refusal, Shared, WorkerHandle};
+pub use shared::{Refusal, Shared, WorkerHandle};
 pub use start::{RunError, run};
 
 /// A server without threads, for tests of what surrounds it.

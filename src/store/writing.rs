@@ -312,8 +312,11 @@ impl Partition {
         expire_at_ms: Option<u64>,
         now_ms: u64,
     ) -> Result<bool, WriteError> {
+        // To take away what is not there is no event.
+        let named = expire_at_ms.is_some()
+            || self.journal.is_on() && self.peek(key, now_ms).is_some_and(|e| e.expire_at_ms().is_some());
         let there = self.change_expiry(key, expire_at_ms, now_ms)?;
-        if there {
+        if there && named {
             self.note(
                 match expire_at_ms {
                     None => Happening::Persist,

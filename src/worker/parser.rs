@@ -6,6 +6,7 @@
 //! ```
 
 use super::connections::{Codec, Conn};
+use super::observe;
 use super::rounds::{Progress, SourceState, TurnEnv};
 use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Request, Step};
 use crate::conn::Session;
@@ -72,6 +73,8 @@ pub struct Parser<'p, 'a> {
     pub buffer: Option<&'p Buffer>,
     pub bump: &'a Bump,
     pub stats: &'p mut CommandStats,
+    /// For those who monitor.
+    pub lines: &'p mut Vec<u8>,
     pub env: &'p TurnEnv<'p>,
 }
 
@@ -154,7 +157,13 @@ impl<'a> Parser<'_, 'a> {
         limits: &ParseLimits,
     ) {
         let fresh = matches!(&conn.codec, Codec::Resp(resume) if resume.is_fresh());
-        if !fresh || !limits.authenticated || self.env.shared.pause.active(self.env.now_ms) {
+        let shared = self.env.shared;
+        if !fresh
+            || !limits.authenticated
+            || !conn.session.is_plain()
+            || shared.monitors.any()
+            || shared.pause.active(self.env.now_ms)
+        {
             return;
         }
         let mut last = None;
@@ -257,10 +266,18 @@ impl<'a> Parser<'_, 'a> {
     }
 
     /// Plans the request in `args`: into the batch, or back to the caller as a barrier.
-    fn plan(&mut self, conn: &Conn) -> Option<Barrier<'a>> {
+    fn plan(&mut self, conn: &mut Conn) -> Option<Barrier<'a>> {
         let context = self.context(&conn.session);
         self.last_name = self.args.first().copied().unwrap_or_default();
-        match command::plan(self.args, &context, self.stats) {
+        let plan = command::plan(self.args, &context, self.stats);
+        // A barrier is looked at when it runs: it may be put back.
+        if observe::is_observed(conn, self.env) && !matches!(plan, Plan::Barrier(_)) {
+            if !matches!(plan, Plan::Reply(Outcome::Error(_))) {
+                observe::command(conn, self.args, self.env, self.lines);
+            }
+            observe::executed(conn, self.args);
+        }
+        match plan {
             Plan::Keyed(request) => self.requests.push(Request { form: form_of(conn), ..request }),
             Plan::Reply(outcome) => self.requests.push(Request::answered(outcome, form_of(conn))),
             Plan::Barrier(barrier) => return Some(barrier),

@@ -10,7 +10,7 @@ use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, refused};
 use crate::proto::resp::Writer;
-use crate::store::{Expiry, Value, WriteError};
+use crate::store::{Expiry, Happening, Value, WriteError};
 use bytes::Bytes;
 
 /// Source bytes that are combined while the partitions are held: a few microseconds.
@@ -64,6 +64,7 @@ fn store_combined(operation: Operation, keys: &Keys<'_>, ctx: &Context<'_>) -> R
     for _ in 0..ATTEMPTS {
         let room = ready.as_ref().map_or(SMALL, |(_, result)| result.len());
         let step = with_room(store, keys, room, |locked| {
+            locked.set_cause(ctx.cause());
             let sources = pin_sources(locked, keys, ctx.now_ms);
             if let Some((_, result)) = ready.as_ref().filter(|(old, _)| same(old, &sources)) {
                 write(locked, keys, as_value(result, store), result.len(), ctx.now_ms)?;
@@ -94,7 +95,11 @@ fn store_combined(operation: Operation, keys: &Keys<'_>, ctx: &Context<'_>) -> R
 fn pin_sources(locked: &mut LockedSet<'_>, keys: &Keys<'_>, now_ms: u64) -> Vec<Bytes> {
     let mut sources = Vec::with_capacity(keys.len() - 1);
     locked.for_each(&keys[1..], |partition, key| {
-        sources.push(partition.get(key, now_ms).map(|entry| entry.pin()).unwrap_or_default());
+        let found = partition.get(key, now_ms).map(|entry| entry.pin());
+        if found.is_none() {
+            partition.note(Happening::Miss, key);
+        }
+        sources.push(found.unwrap_or_default());
     });
     sources
 }

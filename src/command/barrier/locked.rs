@@ -4,7 +4,7 @@
 //! while they are held: no system call, no waiting for room (see [`with_room`]).
 
 use crate::command::Context;
-use crate::store::{Key, Partition, PartitionGuard, Remains, Store, WriteError};
+use crate::store::{Cause, Key, Partition, PartitionGuard, Remains, Store, WriteError};
 use smallvec::SmallVec;
 
 /// The hashed keys of one command, without allocating for the usual few.
@@ -38,12 +38,21 @@ impl<'s> LockedSet<'s> {
                 bits &= bits - 1;
             }
         }
-        LockedSet { store, guards }
+        let mut locked = LockedSet { store, guards };
+        locked.set_cause(Cause::default());
+        locked
     }
 
     /// Locks all partitions.
     pub fn all(store: &'s Store) -> LockedSet<'s> {
         LockedSet { store, guards: (0..store.partitions()).map(|p| (p, store.lock(p))).collect() }
+    }
+
+    /// What the changes from here on are called, and whose they are.
+    pub fn set_cause(&mut self, cause: Cause) {
+        if self.store.journal().is_on() {
+            self.iter_mut().for_each(|partition| partition.set_cause(cause));
+        }
     }
 
     pub fn store(&self) -> &'s Store {

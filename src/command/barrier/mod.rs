@@ -8,6 +8,7 @@
 //! transfer     RENAME RENAMENX COPY                 handshake    HELLO AUTH RESET QUIT PING ECHO
 //! bitop  lcs   two algorithms                       client       CLIENT, and its filters (client_filter)
 //! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
+//! pubsub       (P|S)SUBSCRIBE PUBLISH PUBSUB MONITOR tracking    CLIENT TRACKING and its kin
 //!                                                   server       INFO CONFIG TIME ROLE LASTSAVE CLUSTER, and all HELP
 //! ```
 
@@ -22,10 +23,12 @@ mod lcs;
 mod locked;
 mod multi_read;
 mod multi_write;
+mod pubsub;
 mod scan;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tracking;
 mod transfer;
 
 pub use bitop::bitop;
@@ -42,11 +45,18 @@ pub use introspect::{
 pub use lcs::lcs;
 pub use multi_read::{exists, mget, touch};
 pub use multi_write::{del, mset, msetex, msetnx};
+pub use pubsub::{
+    forget, monitor, psubscribe, publish, pubsub_channels, pubsub_numpat, pubsub_numsub, pubsub_shardchannels,
+    pubsub_shardnumsub, punsubscribe, spublish, ssubscribe, subscribe, sunsubscribe, unsubscribe,
+};
 pub use scan::{keys, randomkey, scan};
 pub use server::{
     cluster, config_get, config_resetstat, config_rewrite, config_set, help, help as client_help,
-    help as command_help, help as config_help, help as memory_help, help as object_help, info, lastsave,
+    help as command_help, help as config_help, help as memory_help, help as object_help, help as pubsub_help, info, lastsave,
     role, time,
+};
+pub use tracking::{
+    client_caching, client_getredir, client_maint_notifications, client_tracking, client_trackinginfo,
 };
 pub use transfer::{copy, rename, renamenx};
 

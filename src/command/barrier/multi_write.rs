@@ -60,8 +60,9 @@ pub fn del(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow 
     let keys = keys(ctx, &args[1..]);
     let now_ms = ctx.now_ms;
     let mut removed = 0;
-    LockedSet::of(ctx.store, &keys)
-        .for_each(&keys, |partition, key| removed += i64::from(partition.remove(key, now_ms)));
+    let mut locked = LockedSet::of(ctx.store, &keys);
+    locked.set_cause(ctx.cause());
+    locked.for_each(&keys, |partition, key| removed += i64::from(partition.remove(key, now_ms)));
     out.int(removed);
     Flow::Continue
 }
@@ -140,6 +141,7 @@ fn write_all(
     }
     let bytes = pairs.iter().map(|part| part.len()).sum::<usize>() + keys.len() * ITEM_OVERHEAD;
     let written = with_room(store, &keys, bytes, |locked| {
+        locked.set_cause(ctx.cause());
         let met = match condition {
             Condition::Always => {
                 keys.chunks(32).for_each(|batch| locked.prefetch(batch));

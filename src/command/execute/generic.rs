@@ -99,5 +99,7 @@ pub fn move_to(place: &mut Place<'_, '_>, db: u8, large_threshold: usize) -> Res
     };
     place.partition.set(&target, value, expiry, place.now_ms)?;
     place.remove();
+    place.partition.note(Happening::MoveFrom, &place.key);
+    place.partition.note(Happening::MoveTo, &target);
     Ok(Outcome::Int(1))
 }

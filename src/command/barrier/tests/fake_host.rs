@@ -1,7 +1,8 @@
 //! A server that only remembers what it was asked for.
 
 use crate::command::glob::Glob;
-use crate::command::{ClientFilter, ClientView, Host, PauseMode};
+use crate::command::testing::NobodyListens;
+use crate::command::{ClientFilter, ClientView, Host, PauseMode, Pushes};
 use crate::conn::Session;
 use std::cell::RefCell;
 
@@ -100,6 +101,10 @@ impl Host for FakeHost {
 
     fn authenticate(&self, user: &[u8], password: &[u8]) -> bool {
         user == b"default" && self.password.is_none_or(|wanted| wanted.as_bytes() == password)
+    }
+
+    fn pushes(&self) -> &dyn Pushes {
+        &NobodyListens
     }
 
     fn time_us(&self) -> u64 {
