@@ -74,11 +74,24 @@ pub fn execute(
                 Outcome::Refused(refusal(error))
             }
         };
-        if watched && stats.misses > misses_before {
-            partition.note(Happening::Miss, &request.key);
+        if watched {
+            tell_more(partition, request, stats.misses > misses_before);
         }
     }
     order.len()
+}
+
+/// Tells what a partition cannot know by itself.
+#[cold]
+fn tell_more(partition: &Partition, request: &Request<'_>, missed: bool) {
+    let what = match (&request.op, &request.outcome) {
+        _ if missed => Happening::Miss,
+        (Op::Fetch(how), Outcome::Item(_)) if how.touch.is_some() => Happening::Expire,
+        // It is there, but no longer true.
+        (Op::Remove(how), Outcome::Ok) if how.invalidate && !how.drop_value => Happening::Set,
+        _ => return,
+    };
+    partition.note(what, &request.key);
 }
 
 /// What the changes that an operation makes are called, and whose they are.
@@ -88,7 +101,7 @@ fn cause_of(op: &Op<'_>, form: &Form<'_>) -> Cause {
         Op::IncrBy(_) | Op::Count(_) => Happening::IncrBy,
         Op::IncrByFloat(_) => Happening::IncrByFloat,
         Op::Append(_) => Happening::Append,
-        Op::Store(item) if matches!(item.mode, StoreMode::Append | StoreMode::Prepend) => Happening::Append,
+        Op::Store { how, .. } if matches!(how.mode, StoreMode::Append | StoreMode::Prepend) => Happening::Append,
         Op::SetRange { .. } => Happening::SetRange,
         Op::SetBit { .. } | Op::BitField(_) => Happening::SetBit,
         Op::Move { .. } => Happening::Unnamed,
@@ -96,7 +109,9 @@ fn cause_of(op: &Op<'_>, form: &Form<'_>) -> Cause {
     };
     let removed = match op {
         // A time of expiry that is over already.
-        Op::ExpireAt { .. } | Op::GetEx(_) => Happening::Expired,
+        Op::Set { .. } | Op::SetIf { .. } | Op::Store { .. } | Op::ExpireAt { .. } | Op::GetEx(_) | Op::Fetch(_) => {
+            Happening::Expired
+        }
         Op::Move { .. } => Happening::Unnamed,
         _ => Happening::Del,
     };
@@ -157,12 +172,14 @@ fn run_or_undo(
     scratch: &mut Scratch,
     resp3: bool,
 ) -> Result<Outcome, WriteError> {
-    let before = (scratch.bytes.len(), scratch.pins.len(), place.stats.hits, place.stats.misses);
+    let marks = (scratch.bytes.len(), scratch.pins.len(), scratch.items.len());
+    let counts = (place.stats.hits, place.stats.misses);
     let result = run(op, place, scratch, resp3);
     if result == Err(WriteError::NeedsRoom) {
-        scratch.bytes.truncate(before.0);
-        scratch.pins.truncate(before.1);
-        (place.stats.hits, place.stats.misses) = (before.2, before.3);
+        scratch.bytes.truncate(marks.0);
+        scratch.pins.truncate(marks.1);
+        scratch.items.truncate(marks.2);
+        (place.stats.hits, place.stats.misses) = counts;
     }
     place.stats.errors += u64::from(matches!(result, Ok(Outcome::Error(_))));
     result
@@ -204,7 +221,7 @@ fn run(
         Op::BitPos { bit, range } => Ok(bits::bit_pos(place, *bit, range)),
         Op::BitField(ops) => bitfield::bit_field(place, scratch, ops, resp3),
         Op::Fetch(how) => items::fetch(place, scratch, how),
-        Op::Store(item) => items::store(place, scratch, item),
+        Op::Store { value, how } => items::store(place, scratch, value, how),
         Op::Remove(how) => items::remove(place, how),
         Op::Count(how) => items::count(place, scratch, how),
     }

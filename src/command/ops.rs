@@ -74,8 +74,12 @@ pub enum Op<'a> {
     BitField(&'a [FieldOp]),
     /// The item with what is known of it.
     Fetch(&'a Fetch),
-    /// Writes an item with client flags, or under a CAS.
-    Store(&'a StoreItem<'a>),
+    /// Writes an item with client flags, or under a CAS. The value is not among the rest: what lies in the bump is never dropped, and a
+    /// large value must be.
+    Store {
+        value: Payload<'a>,
+        how: &'a StoreItem,
+    },
     /// Removes an item, or marks it stale.
     Remove(&'a RemoveItem),
     /// Counts without sign, as memcached does: up it wraps at 64 bits, down it ends at 0.
@@ -94,6 +98,8 @@ pub struct Fetch {
     pub access: bool,
     /// Does not count as use.
     pub no_bump: bool,
+    /// Knows nothing of leases, as memcached's get: sees what is stale or taken, and never wins.
+    pub bystander: bool,
     /// A new expiry.
     pub touch: Option<Expiry>,
     /// On a miss an empty item is made that expires then; who made it has won.
@@ -106,16 +112,15 @@ pub struct Fetch {
 
 /// Writing an item, as memcached's `ms` can. Answers `Ok` (or `Item`, if the CAS is wanted), `NotStored`, `Exists`, `Nil`: no item
 /// to compare with.
-#[derive(Clone, Debug)]
-pub struct StoreItem<'a> {
-    pub value: Payload<'a>,
+#[derive(Clone, Copy, Debug)]
+pub struct StoreItem {
     /// The client's own flags. APPEND and PREPEND leave those that are there.
     pub flags: u32,
     pub expiry: Expiry,
     pub mode: StoreMode,
-    /// Only if the item has this CAS.
+    /// Only if the item has this CAS. Says nothing to ADD; with APPEND and PREPEND to nothing neither.
     pub compare: Option<u64>,
-    /// With `compare`: an item with a newer CAS is written all the same, and is stale from then on.
+    /// With `compare`, SET and REPLACE: an item with a greater CAS is written all the same, and is stale from then on. Its expiry stays.
     pub invalidate: bool,
     /// The CAS to give it; else the next.
     pub new_cas: Option<u64>,
@@ -140,9 +145,9 @@ pub enum StoreMode {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RemoveItem {
     pub compare: Option<u64>,
-    /// Instead of being removed it becomes stale, with a new CAS.
+    /// Instead of being removed it becomes stale, with a new CAS; who reads it next wins.
     pub invalidate: bool,
-    /// With `invalidate`: its new expiry.
+    /// With `invalidate` or `drop_value`: its new expiry.
     pub touch: Option<Expiry>,
     /// Instead of being removed it loses its value and its flags.
     pub drop_value: bool,
@@ -172,6 +177,13 @@ pub enum Payload<'a> {
 }
 
 impl<'a> Payload<'a> {
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Payload::Inline(bytes) => bytes,
+            Payload::Large(bytes) => bytes,
+        }
+    }
+
     /// As the store takes it. Kept here as well: a request that meets a full partition is tried again.
     #[inline]
     pub fn value(&self) -> Value<'a> {

@@ -2,24 +2,30 @@
 //!
 //! ```text
 //!  byte  0        3       4         6
-//!        ├────────┼───────┼─────────┼──────────┬──────┬─────────┬───────────┬─────────┐
-//!        │ value  │ flags │ key     │ expiry   │ db   │ key …   │ value …   │ padding │
-//!        │ length │       │ length  │ 48 bit   │      │         │           │ to 4    │
-//!        └────────┴───────┴─────────┴──────────┴──────┴─────────┴───────────┴─────────┘
-//!                                    if TTL     if DB
-//!  flags  bits 0-1 recency · 2 TTL · 3 DEAD · 4 LARGE · 5 DB · 6, 7 free for further optional fields
+//!        ├────────┼───────┼─────────┼──────────┬──────────┬──────────┬──────┬─────────┬───────────┬─────────┐
+//!        │ value  │ flags │ key     │ expiry   │ client   │ CAS …    │ db   │ key …   │ value …   │ padding │
+//!        │ length │       │ length  │ 48 bit   │ flags, 4 │ 13 bytes │      │         │           │ to 4    │
+//!        └────────┴───────┴─────────┴──────────┴──────────┴──────────┴──────┴─────────┴───────────┴─────────┘
+//!                                    if TTL     if FLAGS   if META    if DB
+//!  flags  bits 0-1 recency · 2 TTL · 3 DEAD · 4 LARGE · 5 DB · 6 FLAGS · 7 META
 //! ```
 //!
-//! Numbers are little-endian. The expiry is in Unix milliseconds. Database 0 has no db byte; the byte of another holds its
-//! physical number (see `Partition::swap_databases`). The value of a LARGE item is four bytes: where the partition's table
-//! of large values keeps it. A DEAD item only waits for its segment to be reused; its lengths still tell where the next begins.
+//! Numbers are little-endian. The expiry is in Unix milliseconds. For client flags and META see fields.rs. Database 0 has no db byte; the
+//! byte of another holds its physical number (see `Partition::swap_databases`). The value of a LARGE item is four bytes: where the
+//! partition's table of large values keeps it. A DEAD item only waits for its segment to be reused; its lengths still tell where the next
+//! begins.
 
 use super::arena::{Arena, GRAIN, Offset};
+use super::fields::{Extra, FLAGS_LEN, META_LEN, Meta};
 
 pub(super) const TTL: u8 = 1 << 2;
 pub(super) const DEAD: u8 = 1 << 3;
 pub(super) const LARGE: u8 = 1 << 4;
 pub(super) const DB: u8 = 1 << 5;
+pub(super) const FLAGS: u8 = 1 << 6;
+pub(super) const META: u8 = 1 << 7;
+/// Items of one key that agree in these have the same fields at the same places.
+pub(super) const SHAPE: u8 = TTL | LARGE | FLAGS | META;
 const RECENCY: u8 = 0b11;
 
 const HEAD: usize = 6;
@@ -65,10 +71,31 @@ impl Header {
         self.flags() & RECENCY
     }
 
-    /// Where the key begins, from the start of the item.
+    /// Where the key begins, from the start of the item. The three upper flags choose one of eight sums: no branch, no memory.
     #[inline]
     pub fn key_at(self) -> usize {
-        HEAD + usize::from(self.has(TTL)) * EXPIRY_LEN + usize::from(self.has(DB))
+        const SUMS: u64 = {
+            let (db, flags, meta) = (1, FLAGS_LEN, META_LEN);
+            let sums = [0, db, flags, flags + db, meta, meta + db, meta + flags, meta + flags + db];
+            let (mut packed, mut n) = (0, 0);
+            while n < 8 {
+                packed |= ((HEAD + sums[n]) as u64) << (8 * n);
+                n += 1;
+            }
+            packed
+        };
+        // Bits 5 to 7 of the flags, times eight.
+        let shift = self.0 >> 26 & 0x38;
+        (SUMS >> shift) as usize % 256 + usize::from(self.has(TTL)) * EXPIRY_LEN
+    }
+
+    /// Where client flags are, if there are any.
+    fn flags_at(self) -> usize {
+        HEAD + usize::from(self.has(TTL)) * EXPIRY_LEN
+    }
+
+    fn meta_at(self) -> usize {
+        self.flags_at() + usize::from(self.has(FLAGS)) * FLAGS_LEN
     }
 
     #[inline]
@@ -102,6 +129,35 @@ impl Header {
         Some(u64::from_le_bytes(bytes))
     }
 
+    /// The client's flags; 0 if there are none.
+    #[inline]
+    pub fn client_flags(self, arena: &Arena, offset: Offset) -> u32 {
+        if !self.has(FLAGS) {
+            return 0;
+        }
+        let bytes = arena.bytes(offset.at() + self.flags_at(), FLAGS_LEN);
+        u32::from_le_bytes(bytes.try_into().expect("four bytes were asked for"))
+    }
+
+    #[inline]
+    pub fn meta(self, arena: &Arena, offset: Offset) -> Option<Meta> {
+        if !self.has(META) {
+            return None;
+        }
+        let bytes = arena.bytes(offset.at() + self.meta_at(), META_LEN);
+        Some(Meta::from_bytes(bytes.try_into().expect("so many bytes were asked for")))
+    }
+
+    pub fn extra(self, arena: &Arena, offset: Offset) -> Extra {
+        Extra { flags: self.client_flags(arena, offset), meta: self.meta(arena, offset) }
+    }
+
+    /// Made by a miss and not filled yet.
+    #[inline]
+    pub fn is_placeholder(self, arena: &Arena, offset: Offset) -> bool {
+        self.has(META) && self.meta(arena, offset).is_some_and(|meta| meta.state.placeholder)
+    }
+
     /// The physical database.
     #[inline]
     pub fn db(self, arena: &Arena, offset: Offset) -> u8 {
@@ -131,6 +187,22 @@ impl Header {
 
     pub fn set_dead(self, arena: &mut Arena, offset: Offset) {
         arena.set_byte(offset.at() + FLAGS_AT, self.flags() | DEAD);
+    }
+
+    /// Only for items of the same shape. Byte by byte, as all of a header: so it may go beside a pin.
+    pub fn set_extra(self, arena: &mut Arena, offset: Offset, extra: &Extra) {
+        debug_assert_eq!(self.flags() & (FLAGS | META), extra.item_flags());
+        let mut write = |at: usize, bytes: &[u8]| {
+            for (n, byte) in bytes.iter().enumerate() {
+                arena.set_byte(offset.at() + at + n, *byte);
+            }
+        };
+        if extra.flags != 0 {
+            write(self.flags_at(), &extra.flags.to_le_bytes());
+        }
+        if let Some(meta) = extra.meta {
+            write(self.meta_at(), &meta.to_bytes());
+        }
     }
 
     /// Only for items with TTL, in unpinned segments.
@@ -171,13 +243,26 @@ fn ends<const N: usize>(key: &[u8]) -> [[u8; N]; 2] {
     }
 }
 
+impl Extra {
+    fn item_flags(&self) -> u8 {
+        (if self.flags != 0 { FLAGS } else { 0 }) | (if self.meta.is_some() { META } else { 0 })
+    }
+}
+
+/// The optional fields of an item.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fields<'a> {
+    pub expire_at_ms: Option<u64>,
+    pub extra: Option<&'a Extra>,
+}
+
 /// An item about to be written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draft<'a> {
     pub key: &'a [u8],
     /// Physical.
     pub db: u8,
-    pub expire_at_ms: Option<u64>,
+    pub fields: Fields<'a>,
     pub recency: u8,
     pub large: bool,
     /// Bytes of the value as it lies in the segment.
@@ -185,13 +270,19 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
+    #[inline]
     pub fn header(&self) -> Header {
         debug_assert!(self.key.len() <= 0xffff && self.value_len <= 0xff_ffff);
         let mut flags = self.recency & RECENCY;
-        for (flag, set) in [(TTL, self.expire_at_ms.is_some()), (LARGE, self.large), (DB, self.db != 0)] {
+        for (flag, set) in
+            [(TTL, self.fields.expire_at_ms.is_some()), (LARGE, self.large), (DB, self.db != 0)]
+        {
             if set {
                 flags |= flag;
             }
+        }
+        if let Some(extra) = self.fields.extra {
+            flags |= extra.item_flags();
         }
         Header(self.value_len as u64 | u64::from(flags) << 24 | (self.key.len() as u64) << 32)
     }
@@ -203,13 +294,41 @@ impl Draft<'_> {
         let bytes = arena.bytes_mut(offset.at(), header.value_at());
         let (head, key) = bytes.split_at_mut(header.key_at());
         head[..HEAD].copy_from_slice(&header.0.to_le_bytes()[..HEAD]);
-        if let Some(at) = self.expire_at_ms {
+        if let Some(at) = self.fields.expire_at_ms {
             head[HEAD..HEAD + EXPIRY_LEN].copy_from_slice(&at.min(MAX_EXPIRY_MS).to_le_bytes()[..EXPIRY_LEN]);
         }
         if self.db != 0 {
             head[header.key_at() - 1] = self.db;
         }
         key.copy_from_slice(self.key);
+        if let Some(extra) = self.fields.extra {
+            header.set_extra(arena, offset, extra);
+        }
         header
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::fields::State;
+
+    fn size(expire_at_ms: Option<u64>, db: u8, extra: Extra) -> usize {
+        let fields = Fields { expire_at_ms, extra: Some(&extra) };
+        let draft = Draft { key: &[b'k'; 16], db, fields, recency: 0, large: false, value_len: 64 };
+        draft.header().value_at() + draft.value_len
+    }
+
+    /// What each field costs an item of 64 bytes under a key of 16, padding to four left out.
+    #[test]
+    fn only_what_is_used_takes_memory() {
+        let meta = Some(Meta { cas: 1, state: State::default(), access_s: 0 });
+        let plain = size(None, 0, Extra::default());
+        assert_eq!(plain, 6 + 16 + 64);
+        assert_eq!(size(None, 0, Extra { flags: 1, meta: None }), plain + 4);
+        assert_eq!(size(None, 0, Extra { flags: 0, meta }), plain + 13);
+        assert_eq!(size(None, 0, Extra { flags: 1, meta }), plain + 17);
+        assert_eq!(size(Some(1), 0, Extra::default()), plain + 6);
+        assert_eq!(size(Some(1), 3, Extra { flags: 1, meta }), plain + 6 + 17 + 1);
     }
 }

@@ -274,7 +274,7 @@ impl Partition {
         Ok(())
     }
 
-    /// `modify` of a value that was inline or missing and becomes large.
+    /// `modify` of a value that becomes large, or is and gets other fields.
     pub(super) fn become_large(
         &mut self,
         key: &Key,
@@ -285,11 +285,12 @@ impl Partition {
         edit: &mut dyn FnMut(&mut [u8]),
     ) -> Result<(), WriteError> {
         let mut memory = self.large_memory(new_len)?;
-        let (offset, header, found) = self.write(key, found, draft, now_ms)?;
+        let (offset, header, found) = self.write_over(key, found, draft, now_ms)?;
         let bytes = &mut memory.bytes_mut()[..new_len];
         if let Some(old) = found {
-            let value = old.header.value(&self.arena, old.offset);
-            bytes[..value.len()].copy_from_slice(value);
+            let value = self.entry(old.offset, old.header, now_ms).value;
+            let kept = value.len().min(new_len);
+            bytes[..kept].copy_from_slice(&value[..kept]);
         }
         edit(bytes);
         let slot = self.large.insert(Bytes::new());

@@ -5,7 +5,7 @@
 //!                                 Partition   what commands ask for          partition.rs  writing.rs  scan.rs
 //!                                   index     hash → offset                  index.rs
 //!                                   log       order and life of segments     log.rs
-//!                                   arena     the bytes (unsafe lives here)  arena.rs  item.rs
+//!                                   arena     the bytes (unsafe lives here)  arena.rs  item.rs  fields.rs
 //!                                   policy    who has to go                  eviction.rs
 //!                                   sweep     who has expired                maintenance.rs
 //!                                   journal   who is to be told              events.rs
@@ -21,6 +21,7 @@ pub mod budget;
 mod buffer;
 pub mod events;
 mod eviction;
+mod fields;
 mod index;
 mod item;
 mod large;
@@ -35,6 +36,7 @@ pub use arena::return_large_frees;
 pub use budget::Budget;
 pub use buffer::Buffer;
 pub use events::{Cause, Changes, Happening, Journal};
+pub use fields::{Extra, Meta, State};
 pub use partition::{Entry, Partition, PartitionStats};
 
 use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
@@ -73,7 +75,7 @@ pub struct Key<'a> {
 pub enum Expiry {
     /// Never.
     None,
-    /// As the item it replaces.
+    /// As the item it replaces; a placeholder is none.
     Keep,
     /// At this Unix time in milliseconds.
     At(u64),

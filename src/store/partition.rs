@@ -16,6 +16,7 @@
 use super::arena::{Arena, GivenUp, Offset, Table, TableShared};
 use super::events::{Cause, Happening, Journal};
 use super::eviction::{Policy, Victim};
+use super::fields::{Extra, Meta, State, seconds};
 use super::index::{Index, Slot};
 use super::item::{self, Header};
 use super::large::LargeTable;
@@ -50,6 +51,24 @@ impl Entry<'_> {
     /// 0 to 3: how recently it was used, before this access.
     pub fn recency(&self) -> u8 {
         self.header.recency()
+    }
+
+    /// Client flags and META.
+    #[inline]
+    pub fn extra(&self) -> Extra {
+        self.header.extra(&self.partition.arena, self.offset)
+    }
+
+    /// Whether it has META.
+    #[inline]
+    pub fn has_meta(&self) -> bool {
+        self.header.has(item::META)
+    }
+
+    /// The account of its use with which an item begins that has kept none: as much as recency and age tell. Without a CAS.
+    pub fn account(&self) -> Meta {
+        let state = State { fetched: self.header.recency() > 0, ..State::default() };
+        Meta { cas: 0, state, access_s: seconds(self.now_ms.saturating_sub(self.age_ms())) }
     }
 
     /// Bytes of memory it takes with header, padding and its share of the index.
@@ -197,6 +216,8 @@ pub struct Partition {
     /// Counts changes of places, by which a holder of a [`Found`] notices that it is stale.
     pub(super) moves: u64,
     pub(super) clock_ms: u64,
+    /// The CAS given out last.
+    pub(super) last_cas: u64,
     /// Bytes that the last refused write asked for.
     pub(super) room_wanted: usize,
     pub(super) graveyard: Graveyard,
@@ -217,6 +238,8 @@ impl Partition {
         let log = Log::new(arena.segment_size(), arena.shared().segments());
         let [primary, overflow] = tables;
         let policy = Policy::new(eviction, budget.clone());
+        // Another process begins elsewhere, so that a CAS that outlives this one means nothing. At most 52 bits: exact in any client.
+        let last_cas = hasher.hash_one("cas") >> 12;
         Some(Partition {
             index: Index::new(primary, overflow)?,
             log,
@@ -236,6 +259,7 @@ impl Partition {
             scarce: false,
             moves: 0,
             clock_ms: 0,
+            last_cas,
             room_wanted: 0,
             graveyard: Graveyard::default(),
             journal: Arc::default(),
@@ -264,7 +288,7 @@ impl Partition {
         }
     }
 
-    /// Finds a live item and notes its use (recency). An expired one is removed and counted.
+    /// Finds a live item and notes its use (recency). An expired one is removed and counted. A placeholder is no item here.
     pub fn get(&mut self, key: &Key, now_ms: u64) -> Option<Entry<'_>> {
         self.read(key, now_ms, true)
     }
@@ -277,6 +301,21 @@ impl Partition {
     /// [`Partition::get`], or [`Partition::peek`] if it is no `use_`.
     #[inline(always)]
     pub fn read(&mut self, key: &Key, now_ms: u64, use_: bool) -> Option<Entry<'_>> {
+        let found = self.lookup(key, now_ms)?;
+        let Found { offset, header, .. } = found;
+        if header.has(item::META) && !self.note_read(found, now_ms, use_) {
+            return None;
+        }
+        if use_ && header.recency() < 3 {
+            header.set_recency(&mut self.arena, offset, header.recency() + 1);
+        }
+        Some(self.entry(offset, header, now_ms))
+    }
+
+    /// As [`Partition::read`], for those who know of leases: finds placeholders too. What META says of its use stays, so that the caller
+    /// can see how it was before ([`Partition::refit_item`] notes it).
+    #[inline]
+    pub fn item(&mut self, key: &Key, now_ms: u64, use_: bool) -> Option<Entry<'_>> {
         let Found { offset, header, .. } = self.lookup(key, now_ms)?;
         if use_ && header.recency() < 3 {
             header.set_recency(&mut self.arena, offset, header.recency() + 1);
@@ -370,10 +409,19 @@ impl Partition {
         self.journal.note(what, key.db, self.cause.origin, key.bytes);
     }
 
+    /// Whether a write of an item is to be told, and then whether it is a new one. A placeholder is no item to those who are told.
+    #[inline]
+    pub(super) fn told_of(&self, found: Option<Found>, extra: Option<&Extra>) -> Option<bool> {
+        if !self.journal.is_on() || extra.is_some_and(|extra| extra.meta.is_some_and(|m| m.state.placeholder)) {
+            return None;
+        }
+        Some(found.is_none_or(|found| found.header.is_placeholder(&self.arena, found.offset)))
+    }
+
     /// Tells of a written item, and of its expiry if it was given one.
     #[inline]
-    pub(super) fn note_write(&self, key: &Key, is_new: bool, expiry: Expiry) {
-        if self.journal.is_on() {
+    pub(super) fn note_write(&self, key: &Key, told: Option<bool>, expiry: Expiry) {
+        if let Some(is_new) = told {
             if is_new {
                 self.note(Happening::New, key);
             }

@@ -59,12 +59,13 @@ impl Partition {
         }
     }
 
-    /// The header of an item of the index, if it belongs to `db` and is neither expired nor flushed.
+    /// The header of an item of the index, if it belongs to `db` and is neither expired nor flushed nor a placeholder.
     fn visible(&self, offset: Offset, db: u8, now_ms: u64) -> Option<Header> {
         let header = Header::read(&self.arena, offset);
         let there = header.db(&self.arena, offset) == self.physical(db)
             && header.expiry_ms(&self.arena, offset).is_none_or(|at| at > now_ms)
-            && !self.is_flushed(offset, header);
+            && !self.is_flushed(offset, header)
+            && !header.is_placeholder(&self.arena, offset);
         debug_assert!(!header.has(item::DEAD));
         there.then_some(header)
     }

@@ -6,15 +6,23 @@
 
 use super::arena::Offset;
 use super::events::Happening;
-use super::item::{self, Draft, Header};
+use super::fields::{Extra, seconds};
+use super::item::{self, Draft, Fields, Header};
 use super::log::{Queue, class_of};
 use super::partition::{Found, Partition};
 use super::{Expiry, Key, Value, WriteError};
 use bytes::Bytes;
 
+/// The optional fields that a write asks for.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    expiry: Expiry,
+    extra: Option<&'a Extra>,
+}
+
 impl Partition {
     /// Writes an item, replacing what was there. On an error the old item is untouched (unless the attempt to make room
-    /// evicted it). A time that has passed removes it.
+    /// evicted it). A time that has passed removes it. Client flags and META (fields.rs) are gone then.
     #[inline]
     pub fn set(
         &mut self,
@@ -23,25 +31,55 @@ impl Partition {
         expiry: Expiry,
         now_ms: u64,
     ) -> Result<(), WriteError> {
+        self.set_with(key, value, Wanted { expiry, extra: None }, now_ms)
+    }
+
+    /// As [`Partition::set`], with client flags and META.
+    pub fn set_item(
+        &mut self,
+        key: &Key,
+        value: Value<'_>,
+        expiry: Expiry,
+        extra: &Extra,
+        now_ms: u64,
+    ) -> Result<(), WriteError> {
+        self.set_with(key, value, Wanted { expiry, extra: Some(extra) }, now_ms)
+    }
+
+    #[inline]
+    fn set_with(
+        &mut self,
+        key: &Key,
+        value: Value<'_>,
+        wanted: Wanted<'_>,
+        now_ms: u64,
+    ) -> Result<(), WriteError> {
         match value {
             Value::Inline(bytes)
                 if bytes.len() <= self.limits.large_threshold.min(self.limits.max_value_size) =>
             {
-                self.set_inline(key, bytes, expiry, now_ms)
+                self.set_inline(key, bytes, wanted, now_ms)
             }
             Value::Inline(bytes) if bytes.len() > self.limits.max_value_size => Err(WriteError::TooLarge),
             // A caller that did not ask for the threshold: correct, but it maps memory under the lock.
             Value::Inline(bytes) => {
                 let copy = self.large_copy(bytes)?;
-                self.set_large(key, copy, expiry, now_ms)
+                self.set_large(key, copy, wanted, now_ms)
             }
-            Value::Large(bytes) => self.set_large(key, bytes, expiry, now_ms),
+            Value::Large(bytes) => self.set_large(key, bytes, wanted, now_ms),
         }
     }
 
-    fn set_inline(&mut self, key: &Key, value: &[u8], expiry: Expiry, now_ms: u64) -> Result<(), WriteError> {
+    fn set_inline(
+        &mut self,
+        key: &Key,
+        value: &[u8],
+        wanted: Wanted<'_>,
+        now_ms: u64,
+    ) -> Result<(), WriteError> {
         let found = self.lookup(key, now_ms);
-        let expire_at_ms = self.expiry_of(found, expiry);
+        let told = self.told_of(found, wanted.extra);
+        let expire_at_ms = self.expiry_of(found, wanted.expiry);
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
             if let Some(found) = found {
                 self.note(self.cause.removed, key);
@@ -49,29 +87,37 @@ impl Partition {
             }
             return Ok(());
         }
-        let draft = self.draft(key, found, expire_at_ms, false, value.len());
+        let fields = Fields { expire_at_ms, extra: wanted.extra };
+        let draft = self.draft(key, found, fields, false, value.len());
         if let Some(found) = found
             && self.overwrite(found, &draft, now_ms)
         {
             let at = found.offset.at() + found.header.value_at();
             self.arena.bytes_mut(at, value.len()).copy_from_slice(value);
-            self.note_write(key, false, expiry);
+            self.note_write(key, told, wanted.expiry);
             return Ok(());
         }
         let (offset, header, found) = self.write(key, found, &draft, now_ms)?;
         self.arena.bytes_mut(offset.at() + header.value_at(), value.len()).copy_from_slice(value);
         self.link(key.hash, offset, header, found);
-        self.note_write(key, found.is_none(), expiry);
+        self.note_write(key, told, wanted.expiry);
         Ok(())
     }
 
     #[inline(never)]
-    fn set_large(&mut self, key: &Key, value: Bytes, expiry: Expiry, now_ms: u64) -> Result<(), WriteError> {
+    fn set_large(
+        &mut self,
+        key: &Key,
+        value: Bytes,
+        wanted: Wanted<'_>,
+        now_ms: u64,
+    ) -> Result<(), WriteError> {
         if value.len() > self.limits.max_value_size {
             return Err(WriteError::TooLarge);
         }
         let found = self.lookup(key, now_ms);
-        let expire_at_ms = self.expiry_of(found, expiry);
+        let told = self.told_of(found, wanted.extra);
+        let expire_at_ms = self.expiry_of(found, wanted.expiry);
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
             if let Some(found) = found {
                 self.note(self.cause.removed, key);
@@ -79,13 +125,14 @@ impl Partition {
             }
             return Ok(());
         }
-        let draft = self.draft(key, found, expire_at_ms, true, item::LARGE_REF);
+        let fields = Fields { expire_at_ms, extra: wanted.extra };
+        let draft = self.draft(key, found, fields, true, item::LARGE_REF);
         let (offset, header, found) = self.write(key, found, &draft, now_ms)?;
         let slot = self.large.insert(value);
         let at = offset.at() + header.value_at();
         self.arena.bytes_mut(at, item::LARGE_REF).copy_from_slice(&slot.to_le_bytes());
         self.link(key.hash, offset, header, found);
-        self.note_write(key, found.is_none(), expiry);
+        self.note_write(key, told, wanted.expiry);
         Ok(())
     }
 
@@ -95,7 +142,10 @@ impl Partition {
         match expiry {
             Expiry::None => None,
             Expiry::At(at) => Some(at),
-            Expiry::Keep => found.and_then(|f| f.header.expiry_ms(&self.arena, f.offset)),
+            Expiry::Keep => {
+                let kept = found.filter(|f| !f.header.is_placeholder(&self.arena, f.offset));
+                kept.and_then(|f| f.header.expiry_ms(&self.arena, f.offset))
+            }
         }
     }
 
@@ -105,12 +155,12 @@ impl Partition {
         &self,
         key: &Key<'k>,
         found: Option<Found>,
-        expire_at_ms: Option<u64>,
+        fields: Fields<'k>,
         large: bool,
         value_len: usize,
     ) -> Draft<'k> {
         let recency = found.map_or(0, |f| f.header.recency());
-        Draft { key: key.bytes, db: self.physical(key.db), expire_at_ms, recency, large, value_len }
+        Draft { key: key.bytes, db: self.physical(key.db), fields, recency, large, value_len }
     }
 
     /// Turns a found item into the draft where it lies, all but its value, if it has the same shape: then nothing dies,
@@ -119,20 +169,23 @@ impl Partition {
     fn overwrite(&mut self, found: Found, draft: &Draft, now_ms: u64) -> bool {
         let (old, new) = (found.header, draft.header());
         // Key and database are the same: with the same flags, the same fields lie at the same places.
-        let same_shape = (old.flags() ^ new.flags()) & (item::TTL | item::LARGE) == 0
+        let same_shape = (old.flags() ^ new.flags()) & item::SHAPE == 0
             && !new.has(item::LARGE)
             && old.size() == new.size();
         let segment = self.arena.segment_of(found.offset);
         if !same_shape || self.arena.is_pinned(segment) {
             return false;
         }
-        if let Some(at) = draft.expire_at_ms {
+        if let Some(at) = draft.fields.expire_at_ms {
             // What never expires is all of one class.
             if usize::from(self.log.segments[segment as usize].class) != class_of(Some(at), now_ms) {
                 return false;
             }
             new.set_expiry_ms(&mut self.arena, found.offset, at);
             self.note_expiry(segment, at);
+        }
+        if let Some(extra) = draft.fields.extra {
+            new.set_extra(&mut self.arena, found.offset, extra);
         }
         old.set_value_len(&mut self.arena, found.offset, draft.value_len);
         true
@@ -158,7 +211,7 @@ impl Partition {
             None => self.queue_of_new(key.hash),
         };
         let moves = self.moves;
-        let class = class_of(draft.expire_at_ms, now_ms);
+        let class = class_of(draft.fields.expire_at_ms, now_ms);
         let offset = self.allocate(queue, class, draft.header().size(), now_ms)?;
         let found = if moves == self.moves { found } else { self.lookup(key, now_ms) };
         let header = draft.write(&mut self.arena, offset);
@@ -235,7 +288,8 @@ impl Partition {
     }
 
     /// Edits a value in place or by rewriting it: resizes it to `new_len` (zero-extended or cut; a missing item starts
-    /// empty), then calls `edit` on its bytes. The expiry stays. On an error nothing has changed and `edit` was not called.
+    /// empty), then calls `edit` on its bytes. Expiry and client flags stay; a CAS changes. On an error nothing has changed and `edit`
+    /// was not called. `NeedsRoom` also means that the item itself was evicted to make room: what the caller knew of it is over.
     pub fn modify(
         &mut self,
         key: &Key,
@@ -243,15 +297,38 @@ impl Partition {
         now_ms: u64,
         edit: &mut dyn FnMut(&mut [u8]),
     ) -> Result<(), WriteError> {
-        let is_new = self.journal.is_on() && self.lookup(key, now_ms).is_none();
-        self.modify_item(key, new_len, now_ms, edit)?;
-        self.note_write(key, is_new, Expiry::Keep);
+        let found = self.lookup(key, now_ms);
+        let expire_at_ms = self.expiry_of(found, Expiry::Keep);
+        let extra = found.and_then(|found| self.changed_extra(found));
+        let fields = Fields { expire_at_ms, extra: extra.as_ref() };
+        let told = self.told_of(found, None);
+        self.edit(key, found, fields, new_len, now_ms, edit)?;
+        self.note_write(key, told, Expiry::Keep);
         Ok(())
     }
 
-    fn modify_item(
+    /// As [`Partition::modify`], with this expiry, these client flags and this META. A time that has passed is for the caller to see.
+    pub fn modify_item(
         &mut self,
         key: &Key,
+        new_len: usize,
+        (expiry, extra): (Expiry, &Extra),
+        now_ms: u64,
+        edit: &mut dyn FnMut(&mut [u8]),
+    ) -> Result<(), WriteError> {
+        let found = self.lookup(key, now_ms);
+        let fields = Fields { expire_at_ms: self.expiry_of(found, expiry), extra: Some(extra) };
+        let told = self.told_of(found, Some(extra));
+        self.edit(key, found, fields, new_len, now_ms, edit)?;
+        self.note_write(key, told, Expiry::Keep);
+        Ok(())
+    }
+
+    fn edit(
+        &mut self,
+        key: &Key,
+        found: Option<Found>,
+        fields: Fields<'_>,
         new_len: usize,
         now_ms: u64,
         edit: &mut dyn FnMut(&mut [u8]),
@@ -259,14 +336,16 @@ impl Partition {
         if new_len > self.limits.max_value_size {
             return Err(WriteError::TooLarge);
         }
-        let found = self.lookup(key, now_ms);
         let large = new_len > self.limits.large_threshold;
-        let expire_at_ms = self.expiry_of(found, Expiry::Keep);
         let value_len = if large { item::LARGE_REF } else { new_len };
-        let draft = self.draft(key, found, expire_at_ms, large, value_len);
+        let draft = self.draft(key, found, fields, large, value_len);
         if let Some(found) = found {
-            if large && found.header.has(item::LARGE) {
-                return self.modify_large(found, new_len, edit);
+            if large && self.has_fields(found, &draft) {
+                self.modify_large(found, new_len, edit)?;
+                if let Some(extra) = fields.extra {
+                    found.header.set_extra(&mut self.arena, found.offset, extra);
+                }
+                return Ok(());
             }
             if self.overwrite(found, &draft, now_ms) {
                 let old_len = found.header.value_len().min(new_len);
@@ -280,11 +359,52 @@ impl Partition {
         if large {
             return self.become_large(key, found, &draft, new_len, now_ms, edit);
         }
-        let (offset, header, found) = self.write(key, found, &draft, now_ms)?;
+        let (offset, header, found) = self.write_over(key, found, &draft, now_ms)?;
         self.copy_old_value(offset, header, found);
         edit(self.arena.bytes_mut(offset.at() + header.value_at(), new_len));
         self.link(key.hash, offset, header, found);
         Ok(())
+    }
+
+    /// As `write`, for what depends on the old item: if that is evicted on the way, nothing is written.
+    pub(super) fn write_over(
+        &mut self,
+        key: &Key,
+        found: Option<Found>,
+        draft: &Draft,
+        now_ms: u64,
+    ) -> Result<(Offset, Header, Option<Found>), WriteError> {
+        let existed = found.is_some();
+        let (offset, header, found) = self.write(key, found, draft, now_ms)?;
+        if existed && found.is_none() {
+            self.abandon(offset, header);
+            self.room_wanted = header.size();
+            return Err(WriteError::NeedsRoom);
+        }
+        Ok((offset, header, found))
+    }
+
+    /// Whether a found item has the draft's shape, and its expiry.
+    fn has_fields(&self, found: Found, draft: &Draft) -> bool {
+        (found.header.flags() ^ draft.header().flags()) & item::SHAPE == 0
+            && found.header.expiry_ms(&self.arena, found.offset) == draft.fields.expire_at_ms
+    }
+
+    /// What a change leaves of an item's client flags and META: `None` where it has neither, or is a placeholder, which is nothing to those
+    /// who change without knowing of leases.
+    #[inline]
+    fn changed_extra(&mut self, found: Found) -> Option<Extra> {
+        if found.header.flags() & (item::FLAGS | item::META) == 0 {
+            return None;
+        }
+        let mut extra = found.header.extra(&self.arena, found.offset);
+        if let Some(meta) = &mut extra.meta {
+            if meta.state.placeholder {
+                return None;
+            }
+            meta.cas = self.next_cas();
+        }
+        Some(extra)
     }
 
     /// Fills a new inline value with the old one, cut or extended with zeroes.
@@ -304,8 +424,8 @@ impl Partition {
         self.arena.bytes_mut(at + copied, header.value_len() - copied).fill(0);
     }
 
-    /// Sets (`Some`, Unix milliseconds) or removes (`None`) the expiry of a live item. `Ok(false)` if there is no such item.
-    /// A time that has passed removes the item.
+    /// Sets (`Some`, Unix milliseconds) or removes (`None`) the expiry of a live item; a CAS changes. `Ok(false)` if there is no such
+    /// item. A time that has passed removes the item.
     pub fn set_expiry(
         &mut self,
         key: &Key,
@@ -315,7 +435,7 @@ impl Partition {
         // To take away what is not there is no event.
         let named = expire_at_ms.is_some()
             || self.journal.is_on() && self.peek(key, now_ms).is_some_and(|e| e.expire_at_ms().is_some());
-        let there = self.change_expiry(key, expire_at_ms, now_ms)?;
+        let there = self.expire_item(key, expire_at_ms, now_ms)?;
         if there && named {
             self.note(
                 match expire_at_ms {
@@ -329,40 +449,60 @@ impl Partition {
         Ok(there)
     }
 
-    fn change_expiry(
+    fn expire_item(
         &mut self,
         key: &Key,
         expire_at_ms: Option<u64>,
         now_ms: u64,
     ) -> Result<bool, WriteError> {
         let Some(found) = self.lookup(key, now_ms) else { return Ok(false) };
-        let Found { offset, header, .. } = found;
+        if found.header.is_placeholder(&self.arena, found.offset) {
+            return Ok(false);
+        }
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
             self.erase(found, key.hash);
             return Ok(true);
         }
-        if expire_at_ms == header.expiry_ms(&self.arena, offset) {
+        let extra = self.changed_extra(found);
+        self.refit(key, found, Fields { expire_at_ms, extra: extra.as_ref() }, now_ms)
+    }
+
+    /// Gives a live item, placeholder or not, this expiry, these client flags and this META; its value stays. `Ok(false)` if there is no
+    /// such item. A time that has passed removes it.
+    pub fn refit_item(
+        &mut self,
+        key: &Key,
+        expire_at_ms: Option<u64>,
+        extra: &Extra,
+        now_ms: u64,
+    ) -> Result<bool, WriteError> {
+        let Some(found) = self.lookup(key, now_ms) else { return Ok(false) };
+        if expire_at_ms.is_some_and(|at| at <= now_ms) {
+            self.erase(found, key.hash);
+            self.note(self.cause.removed, key);
             return Ok(true);
         }
-        let segment = self.arena.segment_of(offset);
-        let class = usize::from(self.log.segments[segment as usize].class);
-        if let Some(at) = expire_at_ms
-            && header.has(item::TTL)
-            && class == class_of(expire_at_ms, now_ms)
-            && !self.arena.is_pinned(segment)
+        self.refit(key, found, Fields { expire_at_ms, extra: Some(extra) }, now_ms)
+    }
+
+    /// In place where the shape stays; otherwise the item is written again.
+    fn refit(
+        &mut self,
+        key: &Key,
+        found: Found,
+        fields: Fields<'_>,
+        now_ms: u64,
+    ) -> Result<bool, WriteError> {
+        let Found { offset, header, .. } = found;
+        let draft = self.draft(key, Some(found), fields, header.has(item::LARGE), header.value_len());
+        if (header.flags() ^ draft.header().flags()) & item::SHAPE == 0
+            && self.change_expiry(found, fields.expire_at_ms, now_ms)
         {
-            header.set_expiry_ms(&mut self.arena, offset, at);
-            self.note_expiry(segment, at);
+            if let Some(extra) = fields.extra {
+                header.set_extra(&mut self.arena, offset, extra);
+            }
             return Ok(true);
         }
-        let draft = Draft {
-            key: key.bytes,
-            db: self.physical(key.db),
-            expire_at_ms,
-            recency: header.recency(),
-            large: header.has(item::LARGE),
-            value_len: header.value_len(),
-        };
         let (offset, header, found) = self.write(key, Some(found), &draft, now_ms)?;
         // Making room may have evicted it: then the new place stays dead, and there is no such item.
         let Some(old) = found else {
@@ -384,6 +524,24 @@ impl Partition {
         Ok(true)
     }
 
+    /// Changes the expiry of an item that has one where it lies, if its class allows it and no pin forbids it; true also if there is
+    /// nothing to change.
+    fn change_expiry(&mut self, found: Found, expire_at_ms: Option<u64>, now_ms: u64) -> bool {
+        let Found { offset, header, .. } = found;
+        if expire_at_ms == header.expiry_ms(&self.arena, offset) {
+            return true;
+        }
+        let segment = self.arena.segment_of(offset);
+        let class = usize::from(self.log.segments[segment as usize].class);
+        let Some(at) = expire_at_ms else { return false };
+        if class != class_of(expire_at_ms, now_ms) || self.arena.is_pinned(segment) {
+            return false;
+        }
+        header.set_expiry_ms(&mut self.arena, offset, at);
+        self.note_expiry(segment, at);
+        true
+    }
+
     /// Kills a written item that was never linked.
     fn abandon(&mut self, offset: Offset, header: Header) {
         header.set_dead(&mut self.arena, offset);
@@ -393,12 +551,57 @@ impl Partition {
         }
     }
 
-    /// Removes a live item; false if there was none.
+    /// Removes a live item; false if there was none. A placeholder goes too, but was none.
     pub fn remove(&mut self, key: &Key, now_ms: u64) -> bool {
-        let found = self.lookup(key, now_ms);
-        let Some(found) = found else { return false };
+        let Some(found) = self.lookup(key, now_ms) else { return false };
+        let real = !found.header.is_placeholder(&self.arena, found.offset);
         self.erase(found, key.hash);
-        self.note(self.cause.removed, key);
+        if real {
+            self.note(self.cause.removed, key);
+        }
+        real
+    }
+
+    /// A CAS that no item of this partition has had.
+    pub fn next_cas(&mut self) -> u64 {
+        self.last_cas += 1;
+        self.last_cas
+    }
+
+    /// The CAS of a live item, which changes with every change of it; an item that has none gets one. `None`: there is no such item.
+    /// Errors as those of any write: giving it one may take room. For optimistic locking: see also [`Partition::known_version`].
+    pub fn version(&mut self, key: &Key, now_ms: u64) -> Result<Option<u64>, WriteError> {
+        let Some(entry) = self.peek(key, now_ms) else { return Ok(None) };
+        let mut extra = entry.extra();
+        if let Some(meta) = extra.meta {
+            return Ok(Some(meta.cas));
+        }
+        let expire_at_ms = entry.expire_at_ms();
+        let mut meta = entry.account();
+        meta.cas = self.next_cas();
+        extra.meta = Some(meta);
+        Ok(self.refit_item(key, expire_at_ms, &extra, now_ms)?.then_some(meta.cas))
+    }
+
+    /// The CAS of a live item, 0 if it has none: then it has been written since anybody asked. `None`: there is no such item.
+    pub fn known_version(&mut self, key: &Key, now_ms: u64) -> Option<u64> {
+        self.peek(key, now_ms).map(|entry| entry.extra().meta.map_or(0, |meta| meta.cas))
+    }
+
+    /// Finds what [`Partition::read`] does not let through, or notes a use where an account is kept.
+    #[inline(never)]
+    pub(super) fn note_read(&mut self, found: Found, now_ms: u64, use_: bool) -> bool {
+        let Found { offset, header, .. } = found;
+        let mut extra = header.extra(&self.arena, offset);
+        let Some(meta) = &mut extra.meta else { return true };
+        if meta.state.placeholder {
+            return false;
+        }
+        if use_ {
+            meta.state.fetched = true;
+            meta.access_s = seconds(now_ms);
+            header.set_extra(&mut self.arena, offset, &extra);
+        }
         true
     }
 }

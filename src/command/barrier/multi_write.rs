@@ -9,7 +9,7 @@ use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, integer, refused};
 use crate::proto::resp::Writer;
-use crate::store::{Eviction, Expiry, Key, Store, Value, WriteError};
+use crate::store::{Eviction, Expiry, Extra, Key, Store, Value, WriteError};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -215,13 +215,13 @@ struct Undo<'k> {
 struct Written<'k> {
     key: Key<'k>,
     /// What to put back.
-    old: Option<(Bytes, Expiry)>,
+    old: Option<(Bytes, Expiry, Extra)>,
 }
 
 impl<'k> Undo<'k> {
     fn before(&mut self, locked: &mut LockedSet<'_>, key: &Key<'k>, now_ms: u64) {
         let old = if self.keep_old { locked.partition(key).peek(key, now_ms) } else { None };
-        let old = old.map(|e| (e.pin(), e.expire_at_ms().map_or(Expiry::None, Expiry::At)));
+        let old = old.map(|e| (e.pin(), e.expire_at_ms().map_or(Expiry::None, Expiry::At), e.extra()));
         self.written.push(Written { key: *key, old });
     }
 
@@ -230,9 +230,10 @@ impl<'k> Undo<'k> {
         for Written { key, old } in self.written.into_iter().rev() {
             // Removed first: its memory is what the old value goes back into.
             locked.partition(&key).remove(&key, now_ms);
-            if let Some((value, expiry)) = old {
+            if let Some((value, expiry, extra)) = old {
                 // Cannot be refused for lack of memory that was there a moment ago; if it is, the key is lost, as by eviction.
-                let _ = locked.partition(&key).set(&key, as_value(&value, store), expiry, now_ms);
+                let value = as_value(&value, store);
+                let _ = locked.partition(&key).set_item(&key, value, expiry, &extra, now_ms);
             }
         }
     }

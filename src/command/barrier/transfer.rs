@@ -80,7 +80,7 @@ fn rename_to(args: &[&[u8]], ctx: &Context<'_>, manner: Manner) -> Result<Transf
     transfer(ctx.store.key(db, args[1]), ctx.store.key(db, args[2]), manner, ctx)
 }
 
-/// Writes the source's value and expiry to the destination. The value is pinned, not copied, and written again.
+/// Writes the source's value, expiry and client flags to the destination. The value is pinned, not copied, and written again.
 fn transfer(
     source: Key<'_>,
     destination: Key<'_>,
@@ -96,7 +96,7 @@ fn transfer(
         let Some(entry) = locked.partition(&source).peek(&source, now_ms) else {
             return Ok(Transfer::NoSource);
         };
-        let (value, expire_at_ms) = (entry.pin(), entry.expire_at_ms());
+        let (value, expire_at_ms, extra) = (entry.pin(), entry.expire_at_ms(), entry.extra().moved());
         let target = locked.partition(&destination);
         if !manner.replace && target.peek(&destination, now_ms).is_some() {
             return Ok(Transfer::Occupied);
@@ -105,7 +105,7 @@ fn transfer(
             return Ok(Transfer::Done);
         }
         let expiry = expire_at_ms.map_or(Expiry::None, Expiry::At);
-        target.set(&destination, as_value(&value, store), expiry, now_ms)?;
+        target.set_item(&destination, as_value(&value, store), expiry, &extra, now_ms)?;
         if manner.keep_source {
             locked.partition(&destination).note(Happening::CopyTo, &destination);
         } else {

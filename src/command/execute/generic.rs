@@ -90,6 +90,7 @@ pub fn move_to(place: &mut Place<'_, '_>, db: u8, large_threshold: usize) -> Res
     }
     let Some(entry) = place.current() else { return Ok(Outcome::Int(0)) };
     let expiry = entry.expire_at_ms().map_or(Expiry::None, Expiry::At);
+    let extra = entry.extra().moved();
     let copy;
     let value = if entry.value.len() > large_threshold {
         Value::Large(entry.pin())
@@ -97,7 +98,7 @@ pub fn move_to(place: &mut Place<'_, '_>, db: u8, large_threshold: usize) -> Res
         copy = entry.value.to_vec();
         Value::Inline(&copy)
     };
-    place.partition.set(&target, value, expiry, place.now_ms)?;
+    place.partition.set_item(&target, value, expiry, &extra, place.now_ms)?;
     place.remove();
     place.partition.note(Happening::MoveFrom, &place.key);
     place.partition.note(Happening::MoveTo, &target);

@@ -5,6 +5,8 @@ mod bits;
 mod counters;
 mod expiry;
 mod generic;
+mod items;
+mod items_model;
 mod model;
 mod strings;
 
