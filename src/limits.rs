@@ -136,6 +136,27 @@ pub const TRACKING_SHARE: usize = 16;
 /// Connections that would have got what is beyond are closed as slow readers.
 pub const MAILBOX_SHARE: usize = 32;
 pub const MAILBOX_BYTES: usize = 32 << 20;
+/// `--slowlog-log-slower-than`, microseconds (Redis: 10,000); negative: nothing is logged.
+pub const SLOWLOG_SLOWER_THAN_US: i64 = 10_000;
+/// `--slowlog-max-len`, entries (Redis: 128).
+pub const SLOWLOG_MAX_LEN: usize = 128;
+/// `--slowlog-max-len`, most: an entry takes up to five kilobytes.
+pub const SLOWLOG_MAX_LEN_MOST: usize = 10_000;
+/// Arguments that an entry of the slow log keeps, and bytes of each.
+pub const SLOWLOG_ARGS: usize = 32;
+pub const SLOWLOG_ARG_BYTES: usize = 128;
+/// Seconds of a latency event's past that are kept (Redis: 160).
+pub const LATENCY_SAMPLES: usize = 160;
+/// HOTKEYS START: keys told by default, and at most.
+pub const HOTKEYS_COUNT: usize = 10;
+pub const HOTKEYS_COUNT_MOST: usize = 64;
+/// Counters for each key that HOTKEYS is to tell: the more, the smaller the error.
+pub const HOTKEYS_COUNTERS_PER_KEY: usize = 16;
+/// Bytes of a key that HOTKEYS keeps.
+pub const HOTKEYS_KEY_BYTES: usize = 1_024;
+/// HOTKEYS START DURATION, most seconds; DEBUG SLEEP, most seconds.
+pub const HOTKEYS_DURATION_S: u64 = 1_000_000;
+pub const DEBUG_SLEEP_S: f64 = 60.0;
 
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;

@@ -6,6 +6,7 @@
 
 use super::*;
 use crate::conn::{ChannelKind, Tracking};
+use crate::observe::{Histogram, Observer};
 use crate::proto::Scratch;
 use crate::store::{Budget, Eviction, StoreConfig};
 use bytes::Bytes;
@@ -269,4 +270,25 @@ impl Host for QuietHost {
     fn started_at_s(&self) -> u64 {
         BEGIN_MS / 1000
     }
+
+    fn observer(&self) -> &Observer {
+        static QUIET: std::sync::LazyLock<Observer> = std::sync::LazyLock::new(Observer::default);
+        &QUIET
+    }
+
+    fn command_times(&self) -> Vec<Histogram> {
+        Vec::new()
+    }
+
+    fn hotkeys_begin(&self) {}
+
+    fn hotkeys_cpu_us(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn debug_allowed(&self, _client: u64) -> bool {
+        false
+    }
+
+    fn sleep_ms(&self, _ms: u64) {}
 }

@@ -5,10 +5,12 @@
 //! connection has had its share of the turn. Requests borrow their keys and values from the receive buffers; nothing is allocated
 //! for a common command.
 
+use super::Clock;
 use super::batch::Batcher;
 use super::connections::{Conn, Connections};
 use super::observe;
 use super::parser::{Parser, Place, Run, RunEnd};
+use super::watch::Watch;
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Request, table};
 use crate::conn::{Inbox, ReplyMode};
 use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
@@ -98,6 +100,7 @@ pub struct Rounds {
     scratch: Scratch,
     pub batcher: Batcher,
     pub stats: CommandStats,
+    watch: Watch,
     pub replies: ReplyBuf,
     pub outputs: Vec<Output>,
     pub requests_done: u64,
@@ -113,6 +116,9 @@ pub struct Rounds {
 /// What stays the same over a turn.
 pub struct TurnEnv<'t> {
     pub shared: &'t Shared,
+    /// The number of the worker whose turn it is.
+    pub worker: usize,
+    pub clock: &'t dyn Clock,
     pub limits: &'t ParseLimits,
     /// Reply bytes of one turn.
     pub turn_output: usize,
@@ -136,6 +142,7 @@ impl Rounds {
             scratch: Scratch::default(),
             batcher,
             stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            watch: Watch::new(COMMANDS.len()),
             replies: ReplyBuf::default(),
             outputs: Vec::new(),
             requests_done: 0,
@@ -236,6 +243,7 @@ impl Rounds {
             runs.push(Run { source, requests: start..requests.len(), end, before_last });
         }
 
+        let began = env.clock.ticks_ns();
         self.batcher.execute(
             &env.shared.store,
             &mut requests,
@@ -243,6 +251,8 @@ impl Rounds {
             &mut self.stats,
             env.now_ms,
         );
+        let took_ns = env.clock.ticks_ns().saturating_sub(began);
+        self.watch.batch(&runs, &requests, took_ns, &self.stats, env);
         let answered = requests.len();
         self.requests_done += answered as u64;
 
@@ -302,7 +312,11 @@ impl Rounds {
             RunEnd::Barrier(_) if self.is_full() => self.put_back(progress, run),
             RunEnd::Barrier(barrier) => {
                 self.requests_done += 1;
-                if self.run_barrier(conn, barrier, env) == Flow::Close {
+                let began = env.clock.ticks_ns();
+                let flow = self.run_barrier(conn, barrier, env);
+                let took_ns = env.clock.ticks_ns().saturating_sub(began);
+                self.watch.barrier(conn, barrier, took_ns, env);
+                if flow == Flow::Close {
                     progress.state = SourceState::Closing;
                 }
             }
@@ -380,6 +394,7 @@ impl Rounds {
         };
         if let Some(row) = name.and_then(table::lookup) {
             self.stats.calls[usize::from(row)] -= 1;
+            self.watch.taken_back(row);
         }
         progress.at = run.before_last.at;
         progress.requests = run.before_last.requests;

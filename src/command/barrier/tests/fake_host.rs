@@ -4,6 +4,7 @@ use crate::command::glob::Glob;
 use crate::command::testing::NobodyListens;
 use crate::command::{ClientFilter, ClientView, Host, PauseMode, Pushes};
 use crate::conn::Session;
+use crate::observe::{Histogram, Observer};
 use std::cell::RefCell;
 
 /// A server that notes what it was asked for.
@@ -15,6 +16,9 @@ pub struct FakeHost {
     /// The sessions of all connections, by id.
     pub sessions: RefCell<Vec<Session>>,
     random: RefCell<u64>,
+    pub observer: Observer,
+    pub times: Vec<Histogram>,
+    pub debug: bool,
 }
 
 impl FakeHost {
@@ -119,5 +123,27 @@ impl Host for FakeHost {
 
     fn started_at_s(&self) -> u64 {
         1_700_000_000
+    }
+
+    fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    fn command_times(&self) -> Vec<Histogram> {
+        self.times.clone()
+    }
+
+    fn hotkeys_begin(&self) {}
+
+    fn hotkeys_cpu_us(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn debug_allowed(&self, _client: u64) -> bool {
+        self.debug
+    }
+
+    fn sleep_ms(&self, ms: u64) {
+        self.note(format!("sleep {ms}"));
     }
 }
