@@ -101,7 +101,9 @@ fn cause_of(op: &Op<'_>, form: &Form<'_>) -> Cause {
         Op::IncrBy(_) | Op::Count(_) => Happening::IncrBy,
         Op::IncrByFloat(_) => Happening::IncrByFloat,
         Op::Append(_) => Happening::Append,
-        Op::Store { how, .. } if matches!(how.mode, StoreMode::Append | StoreMode::Prepend) => Happening::Append,
+        Op::Store { how, .. } if matches!(how.mode, StoreMode::Append | StoreMode::Prepend) => {
+            Happening::Append
+        }
         Op::SetRange { .. } => Happening::SetRange,
         Op::SetBit { .. } | Op::BitField(_) => Happening::SetBit,
         Op::Move { .. } => Happening::Unnamed,
@@ -109,9 +111,12 @@ fn cause_of(op: &Op<'_>, form: &Form<'_>) -> Cause {
     };
     let removed = match op {
         // A time of expiry that is over already.
-        Op::Set { .. } | Op::SetIf { .. } | Op::Store { .. } | Op::ExpireAt { .. } | Op::GetEx(_) | Op::Fetch(_) => {
-            Happening::Expired
-        }
+        Op::Set { .. }
+        | Op::SetIf { .. }
+        | Op::Store { .. }
+        | Op::ExpireAt { .. }
+        | Op::GetEx(_)
+        | Op::Fetch(_) => Happening::Expired,
         Op::Move { .. } => Happening::Unnamed,
         _ => Happening::Del,
     };

@@ -16,13 +16,13 @@ mod execute;
 pub mod glob;
 mod host;
 pub mod http;
-mod pushes;
 mod long_double;
 pub mod memcached;
 pub mod number;
 mod ops;
 mod plan;
 pub mod protobuf;
+mod pushes;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;

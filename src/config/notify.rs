@@ -68,9 +68,8 @@ pub fn flags_text(flags: u32) -> String {
     if all {
         text.push('A');
     }
-    let shown = |(letter, flag): &&(u8, u32)| {
-        flags & flag != 0 && !(all && (ALL & flag != 0 || *letter == b'n'))
-    };
+    let shown =
+        |(letter, flag): &&(u8, u32)| flags & flag != 0 && !(all && (ALL & flag != 0 || *letter == b'n'));
     text.extend(CLASSES.iter().chain(&FURTHER).filter(shown).map(|(letter, _)| char::from(*letter)));
     text
 }

@@ -192,7 +192,11 @@ fn connections(page: &mut Page, f: &Figures) {
         "reason",
         &[("pubsub", f.pubsub.clients as u64), ("tracking", f.tracking.clients as u64)],
     );
-    page.gauge("kv_pubsub_channels", "Channels with subscribers.", f.pubsub.channels + f.pubsub.shard_channels);
+    page.gauge(
+        "kv_pubsub_channels",
+        "Channels with subscribers.",
+        f.pubsub.channels + f.pubsub.shard_channels,
+    );
     page.gauge("kv_pubsub_patterns", "Patterns with subscribers.", f.pubsub.patterns);
     page.gauge("kv_tracking_keys", "Keys remembered for clients that cache them.", f.tracking.keys);
     page.gauge("kv_tracking_bytes", "Memory of that table.", f.tracking.bytes);

@@ -47,12 +47,8 @@ impl Shared {
         let _turn = self.events.refresh.lock();
         let flags = self.events.flags();
         let told = flags & (flag::KEYSPACE | flag::KEYEVENT) != 0;
-        let classes = class::GENERIC
-            | class::STRING
-            | class::EXPIRED
-            | class::EVICTED
-            | class::NEW
-            | class::MISS;
+        let classes =
+            class::GENERIC | class::STRING | class::EXPIRED | class::EVICTED | class::NEW | class::MISS;
         let notified = if told { flags & classes } else { 0 };
         let tracked = if self.tracking.any() { class::TRACKED } else { 0 };
         self.store.journal().want(notified | tracked);

@@ -3,8 +3,8 @@
 use super::sampler::Rates;
 use super::shared::{Baseline, Shared};
 use super::tracking::TrackingFigures;
-use crate::conn::ChannelKind;
 use crate::command::COMMANDS;
+use crate::conn::ChannelKind;
 use crate::observe::Histogram;
 use crate::stats::StatsSnapshot;
 use crate::store::DATABASES;

@@ -21,8 +21,8 @@ mod tracking;
 
 pub use clients::{ClientEntry, Clients};
 pub use figures::{Figures, ratio};
-pub use monitors::write_line;
 pub use mailbox::{Delivery, Message, Publication, Push};
+pub use monitors::write_line;
 pub use pause::Pause;
 pub use pubsub::FanOut;
 pub use sampler::{Rates, Sample};

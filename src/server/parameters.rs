@@ -147,12 +147,13 @@ impl Shared {
             "loglevel" => level_of(&text.to_ascii_lowercase()).map(Change::LogLevel).ok_or_else(|| {
                 "argument(s) must be one of the following: debug, verbose, notice, warning".into()
             }),
-            "notify-keyspace-events" => notify::parse_flags(value).map(Change::NotifyFlags).ok_or_else(|| {
-                format!("Invalid event class character. Use '{}'.", notify::LETTERS)
-            }),
-            "tracking-table-max-keys" => text.parse().map(Change::TrackingKeys).map_err(|_| {
-                "argument couldn't be parsed into an integer".to_string()
-            }),
+            "notify-keyspace-events" => notify::parse_flags(value)
+                .map(Change::NotifyFlags)
+                .ok_or_else(|| format!("Invalid event class character. Use '{}'.", notify::LETTERS)),
+            "tracking-table-max-keys" => text
+                .parse()
+                .map(Change::TrackingKeys)
+                .map_err(|_| "argument couldn't be parsed into an integer".to_string()),
             "successor" if is_address(text) => Ok(Change::Successor(text.to_owned())),
             "successor" => Err("argument must be host:port".into()),
             _ if text.eq_ignore_ascii_case(now) => Ok(Change::Nothing),

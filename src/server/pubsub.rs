@@ -276,7 +276,10 @@ mod tests {
         assert_eq!(publish(ChannelKind::Plain, b"hello"), 3);
         assert_eq!(publish(ChannelKind::Shard, b"hello"), 0);
         assert_eq!(shared.pubsub.channels(ChannelKind::Plain, None), ["news"]);
-        assert_eq!((shared.pubsub.subscribers(ChannelKind::Plain, b"news"), shared.pubsub.patterns()), (2, 1));
+        assert_eq!(
+            (shared.pubsub.subscribers(ChannelKind::Plain, b"news"), shared.pubsub.patterns()),
+            (2, 1)
+        );
         assert!(shared.take_deliveries(1).is_empty());
         let taken = shared.take_deliveries(0);
         let [Delivery::Publish(publication)] = &taken[..] else { panic!("{taken:?}") };

@@ -246,7 +246,8 @@ impl Table {
             for tracker in clients.iter().filter_map(|id| self.trackers.get(id)) {
                 let own = matching.iter().any(|(_, origin)| tracker.is_own(*origin));
                 let keys = if own {
-                    let others: Vec<_> = matching.iter().filter(|(_, origin)| !tracker.is_own(*origin)).collect();
+                    let others: Vec<_> =
+                        matching.iter().filter(|(_, origin)| !tracker.is_own(*origin)).collect();
                     if others.is_empty() {
                         continue;
                     }

@@ -412,7 +412,8 @@ impl Partition {
     /// Whether a write of an item is to be told, and then whether it is a new one. A placeholder is no item to those who are told.
     #[inline]
     pub(super) fn told_of(&self, found: Option<Found>, extra: Option<&Extra>) -> Option<bool> {
-        if !self.journal.is_on() || extra.is_some_and(|extra| extra.meta.is_some_and(|m| m.state.placeholder)) {
+        if !self.journal.is_on() || extra.is_some_and(|extra| extra.meta.is_some_and(|m| m.state.placeholder))
+        {
             return None;
         }
         Some(found.is_none_or(|found| found.header.is_placeholder(&self.arena, found.offset)))

@@ -449,12 +449,7 @@ impl Partition {
         Ok(there)
     }
 
-    fn expire_item(
-        &mut self,
-        key: &Key,
-        expire_at_ms: Option<u64>,
-        now_ms: u64,
-    ) -> Result<bool, WriteError> {
+    fn expire_item(&mut self, key: &Key, expire_at_ms: Option<u64>, now_ms: u64) -> Result<bool, WriteError> {
         let Some(found) = self.lookup(key, now_ms) else { return Ok(false) };
         if found.header.is_placeholder(&self.arena, found.offset) {
             return Ok(false);

@@ -1,8 +1,8 @@
 //! A connection's life as its worker sees it: accepted, receiving, held back, resumed, ended, closed.
 
 use super::connections::{CONN_OVERHEAD, Conn};
-use super::rounds::{Source, SourceBytes};
 use super::pushes::place_of;
+use super::rounds::{Source, SourceBytes};
 use super::{Clock, ROOM_STEP, Worker, output};
 use crate::command;
 use crate::conn::Session;

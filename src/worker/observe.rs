@@ -48,7 +48,11 @@ fn spec_of(args: &[&[u8]]) -> Option<&'static Spec> {
 /// The keys of a command that names them by position, as all do that only read.
 fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
     let position = |n: i8| {
-        if n < 0 { args.len().saturating_sub(usize::from(n.unsigned_abs())) } else { usize::from(n.unsigned_abs()) }
+        if n < 0 {
+            args.len().saturating_sub(usize::from(n.unsigned_abs()))
+        } else {
+            usize::from(n.unsigned_abs())
+        }
     };
     let (first, last) = (position(spec.keys.first), position(spec.keys.last));
     let keys = if spec.keys.first == 0 { &[][..] } else { args.get(first..=last).unwrap_or_default() };
@@ -59,7 +63,9 @@ fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> impl Iterator<Item = &'a [u8]>
 fn secrets(spec: &Spec, args: &[&[u8]]) -> std::ops::Range<usize> {
     match spec.name {
         "auth" => 1..args.len(),
-        "hello" => args.iter().position(|arg| arg.eq_ignore_ascii_case(b"AUTH")).map_or(0..0, |at| at + 1..at + 3),
+        "hello" => {
+            args.iter().position(|arg| arg.eq_ignore_ascii_case(b"AUTH")).map_or(0..0, |at| at + 1..at + 3)
+        }
         _ => 0..0,
     }
 }

@@ -24,8 +24,8 @@ mod lcs;
 mod locked;
 mod multi_read;
 mod multi_write;
-mod pubsub;
 mod observe;
+mod pubsub;
 mod scan;
 mod server;
 #[cfg(test)]
@@ -53,16 +53,16 @@ pub use observe::{
     slowlog_reset,
 };
 pub use pubsub::{
-    forget, monitor, psubscribe, publish, pubsub_channels, pubsub_numpat, pubsub_numsub, pubsub_shardchannels,
-    pubsub_shardnumsub, punsubscribe, spublish, ssubscribe, subscribe, sunsubscribe, unsubscribe,
+    forget, monitor, psubscribe, publish, pubsub_channels, pubsub_numpat, pubsub_numsub,
+    pubsub_shardchannels, pubsub_shardnumsub, punsubscribe, spublish, ssubscribe, subscribe, sunsubscribe,
+    unsubscribe,
 };
 pub use scan::{keys, randomkey, scan};
 pub use server::{
     cluster, config_get, config_resetstat, config_rewrite, config_set, help, help as client_help,
     help as command_help, help as config_help, help as debug_help, help as hotkeys_help,
-    help as latency_help, help as memory_help, help as object_help, help as pubsub_help, help as slowlog_help, info,
-    lastsave,
-    role, time,
+    help as latency_help, help as memory_help, help as object_help, help as pubsub_help,
+    help as slowlog_help, info, lastsave, role, time,
 };
 pub use tracking::{
     client_caching, client_getredir, client_maint_notifications, client_tracking, client_trackinginfo,

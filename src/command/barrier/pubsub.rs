@@ -41,13 +41,7 @@ pub fn sunsubscribe(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>)
     remove(ChannelKind::Shard, "sunsubscribe", args, ctx, out)
 }
 
-fn add(
-    kind: ChannelKind,
-    word: &str,
-    args: &[&[u8]],
-    ctx: &mut Context<'_>,
-    out: &mut Writer<'_>,
-) -> Flow {
+fn add(kind: ChannelKind, word: &str, args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     reply(out, |out| {
         check_limits(ctx.session, &args[1..])?;
         let session = &mut *ctx.session;

@@ -142,11 +142,15 @@ pub fn client_caching(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_
         match &args[2].to_ascii_uppercase()[..] {
             b"YES" if tracking.optin => tracking.caching = true,
             b"YES" => {
-                return Err("ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.".into());
+                return Err(
+                    "ERR CLIENT CACHING YES is only valid when tracking is enabled in OPTIN mode.".into()
+                );
             }
             b"NO" if tracking.optout => tracking.caching = true,
             b"NO" => {
-                return Err("ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.".into());
+                return Err(
+                    "ERR CLIENT CACHING NO is only valid when tracking is enabled in OPTOUT mode.".into()
+                );
             }
             _ => return Err(SYNTAX.into()),
         }

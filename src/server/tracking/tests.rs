@@ -88,10 +88,8 @@ fn prefixes_get_all_changes_of_a_round_in_one() {
     let server = server("");
     let prefixes = |list: &[&[u8]]| list.iter().map(|prefix| Box::from(*prefix)).collect();
     server.track(0, Tracking { bcast: true, prefixes: prefixes(&[b"a", b"b"]), ..Tracking::default() });
-    server.track(
-        1,
-        Tracking { bcast: true, noloop: true, prefixes: prefixes(&[b"a"]), ..Tracking::default() },
-    );
+    server
+        .track(1, Tracking { bcast: true, noloop: true, prefixes: prefixes(&[b"a"]), ..Tracking::default() });
     server.change(&[b"a1", b"b1", b"c1", b"a2", b"a1"], 0);
     assert_eq!(server.taken(), [to(1, "*2 $2 a1 $2 a2 "), to(2, "*2 $2 a1 $2 a2 "), to(1, "*1 $2 b1 ")]);
     server.change(&[b"a1"], 2);
