@@ -152,7 +152,7 @@ fn what_is_published_after_an_unsubscription_does_not_come(setup: Setup) {
 }
 
 fn a_subscriber_that_never_reads_is_closed_and_others_go_on(setup: Setup) {
-    let server = setup.start(&["--output-cap", "2MB", "--max-value-size", "1MB"]);
+    let server = setup.start(&["--output-cap", "3MB", "--max-value-size", "1MB"]);
     let (mut slow, mut publisher) = (server.connect(), server.connect());
     ask(&mut slow, "SUBSCRIBE flood");
     let mut readers = several(&server);
@@ -286,7 +286,7 @@ fn monitors_see_commands_without_secrets(setup: Setup) {
 }
 
 fn a_monitor_that_never_reads_is_closed(setup: Setup) {
-    let server = setup.start(&["--output-cap", "1MB", "--max-value-size", "512KB"]);
+    let server = setup.start(&["--output-cap", "2MB", "--max-value-size", "512KB"]);
     let (mut monitor, mut conn) = (server.connect(), server.connect());
     ask(&mut monitor, "MONITOR");
     let value = "v".repeat(50_000);

@@ -45,7 +45,7 @@ fn a_change_by_anybody_is_told_once(setup: Setup) {
         ("GET k", "INCR k"),
         ("STRLEN k", "APPEND k 1"),
         ("MGET k other", "EXPIRE k 100"),
-        ("TTL k", "PERSIST k"),
+        ("TTL k", "SET k v EX 100"),
         ("EXISTS k k", "MSET k 1 j 2"),
         ("GETRANGE k 0 1", "RENAME j k"),
         ("TYPE k", "GETDEL k"),
@@ -87,20 +87,20 @@ fn expired_and_flushed_keys_are_told(setup: Setup) {
 }
 
 fn evicted_keys_are_told(setup: Setup) {
-    let server = setup.start(&["--max-memory", "20MB"]);
+    let server = setup.start(&["--max-memory", "24MB"]);
     let (mut reader, mut writer) = (tracking(&server, ""), server.connect());
-    let value = "v".repeat(8_000);
-    for n in 0..200 {
+    let value = "v".repeat(4_000);
+    for n in 0..100 {
         writer.command(&["SET", &format!("old{n}"), &value]);
     }
-    for n in 0..200 {
-        assert_eq!(reader.command(&["STRLEN", &format!("old{n}")]), Value::Int(8_000));
+    for n in 0..100 {
+        assert_eq!(reader.command(&["STRLEN", &format!("old{n}")]), Value::Int(4_000));
     }
-    for n in 0..4_000 {
+    for n in 0..6_000 {
         writer.command(&["SET", &format!("new{n}"), &value]);
     }
     let mut gone = 0;
-    for n in 0..200 {
+    for n in 0..100 {
         gone += i64::from(writer.run(&format!("EXISTS old{n}")) == Value::Int(0));
     }
     assert!(gone > 0, "memory was too large for this test");
@@ -126,15 +126,13 @@ fn broadcasting_needs_no_read(setup: Setup) {
     assert_eq!(ask(&mut all, "SET user:2 x"), "+OK");
     assert_eq!(ask(&mut all, "MSET user:2 x user:3 y"), "+OK");
     assert_eq!(ask(&mut all, "DEL user:2 user:3"), ":2", "it hears nothing of its own changes");
-    assert_eq!(next(&mut some), ">2 $10 invalidate *1 $6 user:2");
+    for expected in ["*1 $6 user:2", "*2 $6 user:2 $6 user:3", "*2 $6 user:2 $6 user:3"] {
+        assert_eq!(next(&mut some), format!(">2 $10 invalidate {expected}"));
+    }
     let info = ask(&mut some, "CLIENT TRACKINGINFO");
     assert!(info.contains("$5 bcast") && info.contains("*2 $5 user: $5 item:"), "{info}");
     let error = "-ERR Prefix 'user:1' overlaps with an existing prefix 'user:'. Prefixes for a single client must not overlap.";
-    let mut reply = ask(&mut some, "CLIENT TRACKING ON BCAST PREFIX user:1");
-    while reply.starts_with('>') {
-        reply = next(&mut some);
-    }
-    assert_eq!(reply, error);
+    assert_eq!(ask(&mut some, "CLIENT TRACKING ON BCAST PREFIX user:1"), error);
 }
 
 fn another_connection_is_told_in_resp2(setup: Setup) {
@@ -192,7 +190,7 @@ fn a_cache_is_never_stale(setup: Setup) {
         .map(|seed| {
             std::thread::spawn(move || {
                 let mut conn = Conn::connect(address);
-                for n in 0..4_000 {
+                for n in 0..1_500 {
                     conn.run(&format!("SET k{} {seed}-{n}", (n * 7 + seed) % 20));
                 }
             })
@@ -213,7 +211,7 @@ fn a_cache_is_never_stale(setup: Setup) {
         }
     };
     let mut n = 0;
-    while n < 3_000 || writers.iter().any(|writer| !writer.is_finished()) {
+    while n < 1_500 || writers.iter().any(|writer| !writer.is_finished()) {
         let key = format!("k{}", n % 20);
         n += 1;
         if !cache.contains_key(&key) {
