@@ -103,6 +103,7 @@ named_bits! {
         READONLY 1 "readonly",
         DENYOOM 2 "denyoom",
         ADMIN 3 "admin",
+        PUBSUB 12 "pubsub",
         NOSCRIPT 4 "noscript",
         LOADING 5 "loading",
         STALE 6 "stale",
@@ -111,7 +112,6 @@ named_bits! {
         ALLOW_BUSY 9 "allow_busy",
         NO_MULTI 10 "no_multi",
         MOVABLEKEYS 11 "movablekeys",
-        PUBSUB 12 "pubsub",
     }
 }
 
@@ -124,11 +124,11 @@ named_bits! {
         STRING 3 "@string",
         BITMAP 4 "@bitmap",
         ADMIN 5 "@admin",
+        PUBSUB 10 "@pubsub",
         FAST 6 "@fast",
         SLOW 7 "@slow",
         DANGEROUS 8 "@dangerous",
         CONNECTION 9 "@connection",
-        PUBSUB 10 "@pubsub",
     }
 }
 
