@@ -136,6 +136,14 @@ pub const TRACKING_SHARE: usize = 16;
 /// Connections that would have got what is beyond are closed as slow readers.
 pub const MAILBOX_SHARE: usize = 32;
 pub const MAILBOX_BYTES: usize = 32 << 20;
+/// Arguments that a line of MONITOR shows, and bytes of each.
+pub const MONITOR_ARGS: usize = 1_024;
+pub const MONITOR_ARG_BYTES: usize = 16 << 10;
+
+/// KV.GET: longest lease, and longest wait for who has one, milliseconds.
+pub const LEASE_MS: u64 = 86_400_000;
+pub const LEASE_WAIT_MS: u64 = 600_000;
+
 /// `--slowlog-log-slower-than`, microseconds (Redis: 10,000); negative: nothing is logged.
 pub const SLOWLOG_SLOWER_THAN_US: i64 = 10_000;
 /// `--slowlog-max-len`, entries (Redis: 128).

@@ -170,6 +170,15 @@ pub trait Host {
     /// CPU time of the process since then, microseconds: in its own code, in the kernel.
     fn hotkeys_cpu_us(&self) -> (u64, u64);
 
+    /// Whether a command may still wait: the server is not about to end.
+    fn may_wait(&self) -> bool;
+
+    /// This client waits for a key with this hash to change. It is told so at most once.
+    fn wait_begins(&self, hash: u64, client: u64);
+
+    /// It no longer does.
+    fn wait_ends(&self, hash: u64, client: u64);
+
     /// Whether this connection may use DEBUG.
     fn debug_allowed(&self, client: u64) -> bool;
 

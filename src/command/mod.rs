@@ -169,6 +169,11 @@ pub enum Flow {
     Continue,
     /// Close once the reply is sent (QUIT).
     Close,
+    /// Nothing has been answered: the command runs again when what it waits for has happened, at this Unix time in milliseconds at the
+    /// latest.
+    Park {
+        until_ms: u64,
+    },
 }
 
 /// Runs a barrier and appends its whole reply, in the connection's protocol.

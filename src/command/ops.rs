@@ -104,6 +104,8 @@ pub struct Fetch {
     pub touch: Option<Expiry>,
     /// On a miss an empty item is made that expires then; who made it has won.
     pub vivify: Option<Expiry>,
+    /// Where another fills the item: it is to be noted that somebody waits for that.
+    pub waits: bool,
     /// An item that expires in less than so many milliseconds: who reads it first has won.
     pub recache_below_ms: Option<u64>,
     /// The CAS of an item that this makes.
@@ -228,18 +230,6 @@ impl<'a> Payload<'a> {
             Payload::Inline(bytes) => bytes,
             Payload::Large(bytes) => bytes,
         }
-    }
-
-    /// Bytes.
-    pub fn len(&self) -> usize {
-        match self {
-            Payload::Inline(bytes) => bytes.len(),
-            Payload::Large(bytes) => bytes.len(),
-        }
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// As the store takes it. Kept here as well: a request that meets a full partition is tried again.

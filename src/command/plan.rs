@@ -8,6 +8,7 @@ mod common;
 pub(super) mod counters;
 pub(super) mod expiry;
 pub(super) mod generic;
+pub(super) mod lease;
 pub(super) mod strings;
 
 pub use common::plan_common;
@@ -62,7 +63,10 @@ fn plan_row<'a>(
     match spec.kind {
         Kind::Keyed(op) => keyed(spec, op, args, ctx),
         Kind::KeyedIf(len, op, _) if args.len() == len => keyed(spec, op, args, ctx),
-        Kind::KeyedIf(_, _, run) | Kind::Barrier(run) => Ok(barrier(spec, run, args, ctx)),
+        Kind::KeyedWhere(holds, op, _) if holds(args) => keyed(spec, op, args, ctx),
+        Kind::KeyedIf(_, _, run) | Kind::KeyedWhere(_, _, run) | Kind::Barrier(run) => {
+            Ok(barrier(spec, run, args, ctx))
+        }
         Kind::ImmediateIfBare(reply, run) => {
             let bare = args.len() == 1 && !ctx.session.only_subscribes();
             Ok(if bare { Plan::Reply(reply()) } else { barrier(spec, run, args, ctx) })

@@ -34,6 +34,8 @@ pub enum Kind {
     Keyed(PlanFn),
     /// Joins the batch if it has exactly this many arguments, and so one key; otherwise runs alone.
     KeyedIf(usize, PlanFn, BarrierFn),
+    /// Joins the batch if this holds of its arguments; otherwise runs alone.
+    KeyedWhere(fn(&[&[u8]]) -> bool, PlanFn, BarrierFn),
     /// Answered while planning if it has no arguments; otherwise runs alone.
     ImmediateIfBare(fn() -> Outcome, BarrierFn),
     /// Runs alone.

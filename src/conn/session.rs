@@ -32,6 +32,8 @@ pub struct Session {
     pub origin: u32,
     /// What is sent to it unasked; most connections have none of it.
     pub listening: Option<Box<Listening>>,
+    /// Until when the command that has parked this connection waits, Unix milliseconds.
+    pub wait_until_ms: Option<u64>,
     pub name: Box<str>,
     pub lib_name: Box<str>,
     pub lib_version: Box<str>,
@@ -49,6 +51,7 @@ impl Session {
             no_touch: false,
             origin: 0,
             listening: None,
+            wait_until_ms: None,
             name: Box::default(),
             lib_name: Box::default(),
             lib_version: Box::default(),

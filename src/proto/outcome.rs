@@ -94,6 +94,8 @@ pub struct Item {
     pub won: bool,
     /// Another has won it.
     pub taken: bool,
+    /// There is no value yet: it was made by a miss, and nobody has filled it.
+    pub placeholder: bool,
 }
 
 /// Where executed requests leave what does not fit into an [`Outcome`]. One per worker, cleared every turn.

@@ -108,6 +108,22 @@ impl Host for Shared {
         (now.user_us.saturating_sub(then.user_us), now.system_us.saturating_sub(then.system_us))
     }
 
+    fn may_wait(&self) -> bool {
+        !self.is_draining()
+    }
+
+    fn wait_begins(&self, hash: u64, client: u64) {
+        if let Some(entry) = self.clients.find(client) {
+            self.waiters.add(hash, (entry.worker, client));
+        }
+    }
+
+    fn wait_ends(&self, hash: u64, client: u64) {
+        if let Some(entry) = self.clients.find(client) {
+            self.waiters.remove(hash, (entry.worker, client));
+        }
+    }
+
     fn debug_allowed(&self, client: u64) -> bool {
         match self.config.debug_command {
             DebugCommand::No => false,

@@ -92,7 +92,7 @@ fn clients(out: &mut String, shared: &Shared, f: &Figures) {
         "maxclients": f.max_clients,
         "client_recent_max_input_buffer": inbox,
         "client_recent_max_output_buffer": outbox,
-        "blocked_clients": 0,
+        "blocked_clients": shared.waiters.count(),
         "tracking_clients": f.tracking.clients,
         "pubsub_clients": f.pubsub.clients,
         "watching_clients": 0,

@@ -28,6 +28,8 @@ pub enum Message {
     Drain,
     /// Something for marked connections did not fit into the box: close them.
     Overrun,
+    /// What this client waits for has changed.
+    Unpark(u64),
 }
 
 /// Something to be sent to connections of a worker that did not just ask.
@@ -85,7 +87,7 @@ struct Deliveries {
 /// One worker's box.
 #[derive(Debug, Default)]
 pub struct Mailbox {
-    /// Each kind at most once.
+    /// Each at most once, but for `Unpark`: of those there is one for each who waits, as it waits no more then.
     messages: Mutex<Vec<Message>>,
     deliveries: Mutex<Deliveries>,
 }
@@ -93,7 +95,7 @@ pub struct Mailbox {
 impl Mailbox {
     fn note(&self, message: Message) {
         let mut messages = self.messages.lock();
-        if !messages.contains(&message) {
+        if matches!(message, Message::Unpark(_)) || !messages.contains(&message) {
             messages.push(message);
         }
     }

@@ -18,6 +18,7 @@ mod settings;
 mod shared;
 mod start;
 mod tracking;
+mod waiters;
 
 pub use clients::{ClientEntry, Clients};
 pub use figures::{Figures, ratio};

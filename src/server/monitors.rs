@@ -3,6 +3,7 @@
 use super::clients::ClientEntry;
 use super::mailbox::{Push, shared_bytes};
 use super::shared::Shared;
+use crate::limits;
 use parking_lot::Mutex;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -52,7 +53,7 @@ impl Shared {
 }
 
 /// Appends one command as Redis shows it: `+seconds.micros [db address] "name" "argument"…`. `secrets` are the arguments that nobody is to
-/// read.
+/// read. Long ones are cut, unlike there: a line must not be as long as the largest value.
 pub fn write_line(
     out: &mut Vec<u8>,
     now_us: u64,
@@ -63,14 +64,21 @@ pub fn write_line(
 ) {
     // Writing to memory does not fail.
     let _ = write!(out, "+{}.{:06} [{db} {address}]", now_us / 1_000_000, now_us % 1_000_000);
-    for (n, arg) in args.iter().enumerate() {
+    for (n, arg) in args.iter().take(limits::MONITOR_ARGS).enumerate() {
         out.extend_from_slice(b" \"");
         if secrets.contains(&n) {
             out.extend_from_slice(b"(redacted)");
         } else {
-            arg.iter().for_each(|byte| escaped(*byte, out));
+            let shown = arg.len().min(limits::MONITOR_ARG_BYTES);
+            arg[..shown].iter().for_each(|byte| escaped(*byte, out));
+            if shown < arg.len() {
+                let _ = write!(out, "... ({} more bytes)", arg.len() - shown);
+            }
         }
         out.push(b'"');
+    }
+    if args.len() > limits::MONITOR_ARGS {
+        let _ = write!(out, " \"... ({} more arguments)\"", args.len() - limits::MONITOR_ARGS);
     }
     out.extend_from_slice(b"\r\n");
 }
@@ -105,5 +113,17 @@ mod tests {
             "+1795654556.000591 [3 127.0.0.1:5000] \"SET\" \"k\" \"v\\n\\\"x\\\\\\x01\\xff\"\r\n\
              +1.000000 [0 127.0.0.1:5000] \"AUTH\" \"(redacted)\" \"(redacted)\"\r\n"
         );
+    }
+
+    #[test]
+    fn a_line_is_bounded() {
+        let mut out = Vec::new();
+        let long = vec![b'x'; limits::MONITOR_ARG_BYTES + 7];
+        let mut args: Vec<&[u8]> = vec![b"k"; limits::MONITOR_ARGS + 2];
+        args[1] = &long;
+        write_line(&mut out, 0, 0, "127.0.0.1:5000".parse().unwrap(), &args, 0..0);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains("xxx... (7 more bytes)\" \"k\""));
+        assert!(text.ends_with("\"k\" \"... (2 more arguments)\"\r\n"), "{}", &text[text.len() - 60..]);
     }
 }

@@ -20,6 +20,7 @@ use super::pubsub::PubSub;
 use super::sampler::{Sample, Sampler};
 use super::settings::Settings;
 use super::tracking::TrackingTable;
+use super::waiters::Waiters;
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::limits;
@@ -90,6 +91,7 @@ pub struct Shared {
     pub addresses: Vec<SocketAddr>,
     /// What each of them speaks.
     pub spoken: Vec<Spoken>,
+    pub waiters: Waiters,
     pub observer: Observer,
     /// When the last HOTKEYS session began.
     pub(super) hotkeys_cpu: Mutex<CpuTimes>,
@@ -148,6 +150,7 @@ impl Shared {
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,
+            waiters: Waiters::default(),
             observer: observer_of(&config),
             hotkeys_cpu: Mutex::default(),
             sampler: Sampler::default(),
@@ -225,6 +228,19 @@ impl Shared {
     pub(super) fn wake(&self, worker: usize) {
         if let Some(engine) = self.workers[worker].engine.get() {
             engine.waker.wake();
+        }
+    }
+
+    /// Tells those who wait for keys that have changed.
+    pub fn wake_waiters(&self) {
+        let notes = self.store.wakes().take();
+        let woken = if notes.all {
+            self.waiters.take_all()
+        } else {
+            notes.hashes.into_iter().flat_map(|hash| self.waiters.take(hash)).collect()
+        };
+        for (worker, client) in woken {
+            self.send(worker, Message::Unpark(client));
         }
     }
 

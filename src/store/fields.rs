@@ -3,7 +3,7 @@
 //! ```text
 //!  FLAGS  4 bytes   client flags, little-endian               only if they are not 0
 //!  META  13 bytes   CAS, 64 bit ┊ state ┊ last access, s       only once somebody has asked for what is in it
-//!                               └ bits: 0 STALE · 1 WON · 2 FETCHED · 3 PLACEHOLDER
+//!                               └ bits: 0 STALE · 1 WON · 2 FETCHED · 3 PLACEHOLDER · 4 WAITED
 //! ```
 //!
 //! Most items are never asked for any of this and take no byte for it. An item without META was not asked for its CAS since it was
@@ -45,6 +45,8 @@ pub struct State {
     pub fetched: bool,
     /// Made by a miss and not filled yet. Only those who know of leases see it.
     pub placeholder: bool,
+    /// Somebody waits for it to be filled, and is to be woken when it changes (wakes.rs).
+    pub waited: bool,
 }
 
 impl Extra {
@@ -60,11 +62,12 @@ impl State {
             | u8::from(self.won) << 1
             | u8::from(self.fetched) << 2
             | u8::from(self.placeholder) << 3
+            | u8::from(self.waited) << 4
     }
 
     fn from_byte(byte: u8) -> State {
         let bit = |n: u8| byte >> n & 1 == 1;
-        State { stale: bit(0), won: bit(1), fetched: bit(2), placeholder: bit(3) }
+        State { stale: bit(0), won: bit(1), fetched: bit(2), placeholder: bit(3), waited: bit(4) }
     }
 }
 
@@ -98,7 +101,7 @@ mod tests {
 
     #[test]
     fn meta_survives_its_bytes() {
-        for byte in 0..16 {
+        for byte in 0..32 {
             let meta = Meta {
                 cas: u64::MAX - 7,
                 state: State::from_byte(byte),

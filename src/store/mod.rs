@@ -9,6 +9,7 @@
 //!                                   policy    who has to go                  eviction.rs
 //!                                   sweep     who has expired                maintenance.rs
 //!                                   journal   who is to be told              events.rs
+//!                                   wakes     whose wait is over             wakes.rs
 //!  Budget ◄── all of them count what they hold ──┘    large values: large.rs  buffer.rs  spares.rs
 //! ```
 //!
@@ -30,6 +31,7 @@ mod maintenance;
 mod partition;
 mod scan;
 mod spares;
+mod wakes;
 mod writing;
 
 pub use arena::return_large_frees;
@@ -38,6 +40,7 @@ pub use buffer::Buffer;
 pub use events::{Cause, Changes, Happening, Journal};
 pub use fields::{Extra, Meta, State};
 pub use partition::{Entry, Partition, PartitionStats};
+pub use wakes::{Notes, Wakes};
 
 use arena::{Arena, HUGE_PAGE, REACH, Shared, Table, TableShared};
 use bytes::Bytes;
@@ -137,6 +140,7 @@ pub struct Store {
     hasher: ahash::RandomState,
     budget: Arc<Budget>,
     journal: Arc<Journal>,
+    wakes: Arc<Wakes>,
     config: StoreConfig,
     limits: Limits,
 }
@@ -214,15 +218,17 @@ impl Store {
         let [a, b, c, d] = config.seeds;
         let hasher = ahash::RandomState::with_seeds(a, b, c, d);
         let journal = Arc::new(Journal::default());
+        let wakes = Arc::new(Wakes::default());
         let mut partitions = Vec::with_capacity(config.partitions);
         for _ in 0..config.partitions {
-            let mut partition = new_partition(share, segment_size, &config, &hasher, &budget, limits)?;
+            let mut partition =
+                new_partition(share, segment_size, &config, &hasher, &budget, &wakes, limits)?;
             partition.journal = Arc::clone(&journal);
             partitions.push(partition);
         }
         let memory = partitions.iter().map(Partition::memory).collect();
         let partitions = partitions.into_iter().map(Mutex::new).collect();
-        let store = Store { partitions, memory, hasher, budget, journal, config, limits };
+        let store = Store { partitions, memory, hasher, budget, journal, wakes, config, limits };
         if store.config.prefault {
             store.prefault_all();
         }
@@ -266,6 +272,11 @@ impl Store {
     /// Where changes are noted for those who want to be told.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Keys that somebody waits for and that have changed.
+    pub fn wakes(&self) -> &Wakes {
+        &self.wakes
     }
 
     pub fn config(&self) -> &StoreConfig {
@@ -391,6 +402,7 @@ fn new_partition(
     config: &StoreConfig,
     hasher: &ahash::RandomState,
     budget: &Arc<Budget>,
+    wakes: &Arc<Wakes>,
     limits: Limits,
 ) -> io::Result<Partition> {
     let segments = (share / segment_size * GROWTH).min(REACH / segment_size).min(1 << 14);
@@ -400,6 +412,14 @@ fn new_partition(
     let index = segments * segment_size * 2 / 3;
     let primary = Table::new(index, huge, budget.clone())?;
     let overflow = Table::new(index / 2, huge, budget.clone())?;
-    Partition::new(arena, [primary, overflow], config.eviction, hasher.clone(), budget.clone(), limits)
-        .ok_or_else(|| io::Error::other("no memory for an empty index"))
+    Partition::new(
+        arena,
+        [primary, overflow],
+        config.eviction,
+        hasher.clone(),
+        budget.clone(),
+        wakes.clone(),
+        limits,
+    )
+    .ok_or_else(|| io::Error::other("no memory for an empty index"))
 }

@@ -198,6 +198,7 @@ pub struct Partition {
     pub(super) large: LargeTable,
     pub(super) hasher: ahash::RandomState,
     pub(super) budget: Arc<Budget>,
+    pub(super) wakes: Arc<Wakes>,
     pub(super) limits: Limits,
     /// Counters that are not derived in [`Partition::stats`].
     pub(super) totals: PartitionStats,
@@ -233,6 +234,7 @@ impl Partition {
         eviction: Eviction,
         hasher: ahash::RandomState,
         budget: Arc<Budget>,
+        wakes: Arc<Wakes>,
         limits: Limits,
     ) -> Option<Partition> {
         let log = Log::new(arena.segment_size(), arena.shared().segments());
@@ -247,6 +249,7 @@ impl Partition {
             large: LargeTable::default(),
             hasher,
             budget,
+            wakes,
             limits,
             totals: PartitionStats::default(),
             counts: Default::default(),
@@ -382,6 +385,7 @@ impl Partition {
     /// Empties one database, or all, in constant time: what is there becomes unreachable at once, its memory comes back in
     /// `maintain`.
     pub fn flush(&mut self, db: Option<u8>) {
+        self.wakes.note_all();
         self.close_all();
         let sequence = self.log.divide();
         for logical in 0..DATABASES {

@@ -185,6 +185,7 @@ impl Partition {
             self.note_expiry(segment, at);
         }
         if let Some(extra) = draft.fields.extra {
+            self.wake_waiters(found.offset, old);
             new.set_extra(&mut self.arena, found.offset, extra);
         }
         old.set_value_len(&mut self.arena, found.offset, draft.value_len);
@@ -265,6 +266,13 @@ impl Partition {
         self.bury(found.offset, found.header);
     }
 
+    /// Notes that an item is about to change, if somebody waits for that.
+    pub(super) fn wake_waiters(&self, offset: Offset, header: Header) {
+        if header.meta(&self.arena, offset).is_some_and(|meta| meta.state.waited) {
+            self.wakes.note(Self::hash_of(&self.arena, &self.hasher, offset));
+        }
+    }
+
     /// Marks an item dead that the index no longer points to.
     pub(super) fn bury(&mut self, offset: Offset, header: Header) {
         let bytes = self.bytes_of(offset, header);
@@ -277,6 +285,9 @@ impl Partition {
         if header.has(item::LARGE) {
             let slot = header.large_ref(&self.arena, offset);
             self.graveyard.large.push(self.large.remove(slot));
+        }
+        if header.has(item::META) {
+            self.wake_waiters(offset, header);
         }
         // The recency bits may have changed since the header was read; in a dead item they mean nothing.
         header.set_dead(&mut self.arena, offset);
@@ -343,6 +354,7 @@ impl Partition {
             if large && self.has_fields(found, &draft) {
                 self.modify_large(found, new_len, edit)?;
                 if let Some(extra) = fields.extra {
+                    self.wake_waiters(found.offset, found.header);
                     found.header.set_extra(&mut self.arena, found.offset, extra);
                 }
                 return Ok(());

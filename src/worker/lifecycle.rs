@@ -225,6 +225,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 }
                 Message::Drain => self.begin_drain(),
                 Message::Overrun => self.close_overrun(),
+                Message::Unpark(client) => self.unpark(client),
             }
         }
         self.deliver();

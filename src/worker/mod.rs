@@ -18,6 +18,7 @@ mod connections;
 mod lifecycle;
 mod observe;
 mod output;
+mod parked;
 mod parser;
 mod pushes;
 mod rounds;
@@ -35,6 +36,7 @@ use crate::server::Shared;
 use crate::stats::StatsSnapshot;
 use batch::Batcher;
 use connections::Connections;
+use parked::Parked;
 use pushes::Pushed;
 use rounds::{Progress, Rounds, Source, SourceBytes, SourceState, TurnEnv};
 use std::io;
@@ -100,6 +102,8 @@ pub struct Worker<D: Driver, C: Clock> {
     ready: Vec<ConnId>,
     /// Connections held back by CLIENT PAUSE.
     paused: Vec<ConnId>,
+    /// Connections whose command waits for a key.
+    parked: Parked,
     /// Connections to close when nothing of theirs is unsent: what this turn queues is known to be sent after the next.
     closing: Vec<ConnId>,
     closing_next: Vec<ConnId>,
@@ -140,6 +144,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             slices: Vec::new(),
             ready: Vec::new(),
             paused: Vec::new(),
+            parked: Parked::default(),
             closing: Vec::new(),
             closing_next: Vec::new(),
             failed: Vec::new(),
@@ -170,7 +175,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         Some(if left_over {
             Duration::ZERO
         } else {
-            self.upkeep.until_next(self.now_ms, !self.paused.is_empty())
+            let longest = self.upkeep.until_next(self.now_ms, !self.paused.is_empty());
+            let parked =
+                self.parked.next_ms().map(|at_ms| Duration::from_millis(at_ms.saturating_sub(self.now_ms)));
+            parked.map_or(longest, |parked| parked.min(longest))
         })
     }
 
@@ -188,6 +196,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
         self.run_upkeep();
         self.shared.tell_changes();
+        self.dispatch_wakes();
+        self.unpark_due();
         self.queue_output();
         self.close_finished();
         self.publish();
@@ -295,6 +305,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             SourceState::Paused => {
                 conn.waits = true;
                 self.paused.push(id);
+                self.limit_inbox(id);
+            }
+            SourceState::Parked { until_ms } => {
+                conn.waits = true;
+                let client = conn.client.id;
+                self.parked.add(id, client, until_ms);
                 self.limit_inbox(id);
             }
             SourceState::Closing => {

@@ -76,6 +76,8 @@ pub enum SourceState {
     Deferred,
     /// The next request is held back by CLIENT PAUSE.
     Paused,
+    /// The next request waits for a key, at most until this Unix time in milliseconds.
+    Parked { until_ms: u64 },
     /// QUIT, or framing is lost: close after the replies.
     Closing,
 }
@@ -315,9 +317,15 @@ impl Rounds {
                 let began = env.clock.ticks_ns();
                 let flow = self.run_barrier(conn, barrier, env);
                 let took_ns = env.clock.ticks_ns().saturating_sub(began);
-                self.watch.barrier(conn, barrier, took_ns, env);
-                if flow == Flow::Close {
-                    progress.state = SourceState::Closing;
+                if let Flow::Park { until_ms } = flow {
+                    self.requests_done -= 1;
+                    self.put_back(progress, run);
+                    progress.state = SourceState::Parked { until_ms };
+                } else {
+                    self.watch.barrier(conn, barrier, took_ns, env);
+                    if flow == Flow::Close {
+                        progress.state = SourceState::Closing;
+                    }
                 }
             }
             RunEnd::Fatal(reply) => {

@@ -195,6 +195,17 @@ impl Conn {
         self.set_patience(PATIENCE);
     }
 
+    /// Whether a reply has begun to arrive, or does within this time.
+    pub fn has_bytes_within(&mut self, time: Duration) -> bool {
+        if self.start == self.received.len() {
+            self.set_patience(time);
+            let received = self.receive(1);
+            self.set_patience(PATIENCE);
+            return received.is_ok();
+        }
+        true
+    }
+
     /// Receives at least one byte; asks for `missing` where that is many.
     fn receive(&mut self, missing: usize) -> Result<(), WireError> {
         if self.start > 1 << 20 || self.start == self.received.len() {

@@ -7,6 +7,7 @@
 //! multi_write  MSET MSETNX MSETEX DEL UNLINK        databases    DBSIZE FLUSHDB FLUSHALL SELECT SWAPDB
 //! transfer     RENAME RENAMENX COPY                 handshake    HELLO AUTH RESET QUIT PING ECHO
 //! bitop  lcs   two algorithms                       client       CLIENT, and its filters (client_filter)
+//! lease        KV.GET that waits
 //! observe      SLOWLOG LATENCY HOTKEYS DEBUG
 //! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
 //! pubsub       (P|S)SUBSCRIBE PUBLISH PUBSUB MONITOR tracking    CLIENT TRACKING and its kin
@@ -21,6 +22,7 @@ mod handshake;
 mod introspect;
 mod key_specs;
 mod lcs;
+mod lease;
 mod locked;
 mod multi_read;
 mod multi_write;
@@ -45,6 +47,7 @@ pub use introspect::{
     command_list,
 };
 pub use lcs::lcs;
+pub use lease::kv_get;
 pub use multi_read::{exists, mget, touch};
 pub use multi_write::{del, mset, msetex, msetnx};
 pub use observe::{

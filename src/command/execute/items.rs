@@ -122,6 +122,7 @@ pub fn fetch(place: &mut Place<'_, '_>, scratch: &mut Scratch, how: &Fetch) -> R
             meta.cas = place.partition.next_cas();
         }
         meta.state.won |= item.won;
+        meta.state.waited |= how.waits && item.placeholder && item.taken;
         if use_ {
             meta.state.fetched = true;
             meta.access_s = seconds(place.now_ms);
@@ -166,6 +167,7 @@ fn described(place: &Place<'_, '_>, old: &Old, how: &Fetch) -> Item {
         stale: state.stale,
         won: !how.bystander && !state.won && (early || state.stale),
         taken: state.won,
+        placeholder: state.placeholder,
         ..Item::default()
     }
 }
@@ -191,7 +193,8 @@ fn vivify(place: &mut Place<'_, '_>, scratch: &mut Scratch, how: &Fetch) -> Resu
     place.partition.set_item(&place.key, Value::Inline(b""), expiry, &extra, place.now_ms)?;
     let value = if how.value { ItemValue::Copied(copied(b"", scratch)) } else { ItemValue::None };
     let cas = if how.cas { cas } else { 0 };
-    let item = Item { value, cas, expire_at_ms: at(expiry, None), won: true, ..Item::default() };
+    let item =
+        Item { value, cas, expire_at_ms: at(expiry, None), won: true, placeholder: true, ..Item::default() };
     Ok(answer(item, scratch))
 }
 

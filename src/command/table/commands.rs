@@ -7,7 +7,7 @@
 
 use super::{Categories, Flags, Group, Keys, Kind::*, Spec};
 use crate::command::barrier;
-use crate::command::plan::{bits, counters, expiry, generic, strings};
+use crate::command::plan::{bits, counters, expiry, generic, lease, strings};
 
 macro_rules! specs {
     ($(#[$doc:meta])* $vis:vis $table:ident: $($name:literal $arity:literal [$($flag:ident)*] ($first:literal $last:literal $step:literal)
@@ -111,6 +111,14 @@ specs! {
         "O(1)" "Tells about the server in sections.";
     "keys" 2 [READONLY] (0 0 0) Generic [DANGEROUS] "1.0.0" Barrier(barrier::keys)
         "O(N) where N is the number of keys in the database" "Lists the keys that match a pattern.";
+    "kv.get" -2 [WRITE DENYOOM] (1 1 1) String [] "kv-cache 0.2.0" KeyedWhere(lease::waits_for_nobody, lease::get, barrier::kv_get)
+        "O(1)" "Returns a value with its CAS, and who may compute it anew.";
+    "kv.release" 3 [WRITE FAST] (1 1 1) String [] "kv-cache 0.2.0" Keyed(lease::release)
+        "O(1)" "Gives back a lease that was won on a miss.";
+    "kv.set" -3 [WRITE DENYOOM] (1 1 1) String [] "kv-cache 0.2.0" Keyed(lease::set)
+        "O(1)" "Sets a value if the lease is still held.";
+    "kv.stale" -2 [WRITE FAST] (1 1 1) String [] "kv-cache 0.2.0" Keyed(lease::stale)
+        "O(1)" "Lets a value be served until somebody has computed it anew.";
     "lastsave" 1 [LOADING STALE FAST] (0 0 0) Server [ADMIN DANGEROUS] "1.0.0" Barrier(barrier::lastsave)
         "O(1)" "Returns when data was last saved, as a Unix time in seconds.";
     "latency" -2 [] (0 0 0) Server [] "2.8.13" Container { bare: None, subcommands: LATENCY }

@@ -1,12 +1,17 @@
 //! Turns the outcome of a keyed request into its reply: the path that nearly all replies take.
 
 use super::Writer;
-use crate::proto::{Outcome, ReplyBuf, Scratch, Span};
+use crate::proto::{Item, ItemValue, Outcome, ReplyBuf, Scratch, Span};
 
 /// Appends the reply for `outcome`, whose spans and pins are in `scratch`.
 #[inline]
 pub fn encode(outcome: &Outcome, scratch: &Scratch, resp3: bool, out: &mut ReplyBuf) {
-    let mut writer = Writer::new(out, resp3);
+    encode_into(outcome, scratch, &mut Writer::new(out, resp3));
+}
+
+/// The same for a writer that there is already.
+#[inline]
+pub fn encode_into(outcome: &Outcome, scratch: &Scratch, writer: &mut Writer<'_>) {
     match outcome {
         Outcome::Value(span) => writer.bulk(slice(scratch, *span)),
         Outcome::Nil => writer.null(),
@@ -21,11 +26,39 @@ pub fn encode(outcome: &Outcome, scratch: &Scratch, resp3: bool, out: &mut Reply
         Outcome::Refused(refusal) => writer.error(refusal.text()),
         Outcome::Error(text) => writer.error(text),
         Outcome::Pong => writer.simple("PONG"),
-        Outcome::Item(_) | Outcome::NotStored | Outcome::Exists | Outcome::NotANumber | Outcome::Pending => {
+        Outcome::Item(index) => put_item(&scratch.items[*index as usize], scratch, writer),
+        // A write whose condition was not met.
+        Outcome::NotStored | Outcome::Exists => writer.null(),
+        Outcome::NotANumber | Outcome::Pending => {
             debug_assert!(false, "no command of RESP answers {outcome:?}");
             writer.error("ERR internal error: unexpected outcome");
         }
     }
+}
+
+/// KV.GET's reply: the value, whose turn it is, and the CAS that goes with it.
+fn put_item(item: &Item, scratch: &Scratch, writer: &mut Writer<'_>) {
+    writer.map(5);
+    writer.bulk(b"value");
+    match item.value {
+        _ if item.placeholder => writer.null(),
+        ItemValue::Copied(span) => writer.bulk(slice(scratch, span)),
+        ItemValue::Pinned(index) => writer.bulk_pinned(scratch.pins[index as usize].clone()),
+        ItemValue::None => writer.null(),
+    }
+    writer.bulk(b"lease");
+    writer.bulk(match item {
+        Item { won: true, .. } => b"won",
+        Item { taken: true, .. } => b"taken",
+        _ => b"none",
+    });
+    writer.bulk(b"stale");
+    writer.int(item.stale.into());
+    writer.bulk(b"cas");
+    // Of 52 bits unless a client has chosen it.
+    writer.bulk(itoa::Buffer::new().format(item.cas).as_bytes());
+    writer.bulk(b"expires-at-ms");
+    writer.int(item.expire_at_ms.map_or(-1, |at_ms| i64::try_from(at_ms).unwrap_or(i64::MAX)));
 }
 
 #[inline]

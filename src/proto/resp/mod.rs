@@ -15,6 +15,6 @@ mod tests;
 mod writer;
 
 pub use common::{Common, LONGEST as COMMON_LONGEST, NAME as COMMON_NAME, common};
-pub use encode::encode;
+pub use encode::{encode, encode_into};
 pub use parse::{Resume, parse};
 pub use writer::Writer;

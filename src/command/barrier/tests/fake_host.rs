@@ -139,6 +139,14 @@ impl Host for FakeHost {
         (0, 0)
     }
 
+    fn may_wait(&self) -> bool {
+        true
+    }
+
+    fn wait_begins(&self, _hash: u64, _client: u64) {}
+
+    fn wait_ends(&self, _hash: u64, _client: u64) {}
+
     fn debug_allowed(&self, _client: u64) -> bool {
         self.debug
     }

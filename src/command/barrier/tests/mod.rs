@@ -3,6 +3,7 @@
 mod connection;
 mod fake_host;
 mod keyspace;
+mod lease;
 mod observe;
 mod several_keys;
 mod together;
