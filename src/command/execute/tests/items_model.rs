@@ -233,6 +233,7 @@ impl Run {
                 access: flag(2),
                 no_bump: flag(3),
                 bystander: flag(4),
+                waits: false,
                 touch: (flag(5) && flag(6)).then(|| self.expiry(step.expiry)),
                 vivify: flag(7).then(|| self.expiry(step.expiry)),
                 recache_below_ms: flag(8).then_some(10_000),
@@ -294,7 +295,7 @@ impl Run {
     fn run(&mut self, (db, key): (u8, u8), op: &Op<'_>) -> (Answer, Option<u64>, bool) {
         let bytes = key_bytes(key);
         let key = self.store.key(db, &bytes);
-        let form = Form::Resp { resp3: false, no_touch: false };
+        let form = Form::Resp { resp3: false, no_touch: false, origin: 0 };
         let mut requests = [Request { key, op: op.clone(), form, outcome: Outcome::Pending }];
         let (mut scratch, mut stats) = (Scratch::default(), CommandStats::default());
         execute_now(&self.store, &mut requests, &mut scratch, &mut stats, self.now_ms);
