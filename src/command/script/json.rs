@@ -204,7 +204,8 @@ impl Decoder<'_> {
 
     fn unexpected(&self, wanted: &str) -> mlua::Error {
         let found = match self.peek() {
-            None => "T_END",
+            // lua-cjson reads its text as C does.
+            None | Some(0) => "T_END",
             Some(b'{') => "T_OBJ_BEGIN",
             Some(b'}') => "T_OBJ_END",
             Some(b'[') => "T_ARR_BEGIN",

@@ -127,7 +127,7 @@ fn errors_say_where() {
         ),
         (
             "local ok, e = pcall(string.rep) return e",
-            "$71 user_script:1: bad argument #1 to 'rep' (string expected, got no value)",
+            "$56 bad argument #1 to 'rep' (string expected, got no value)",
         ),
     ]);
 }
