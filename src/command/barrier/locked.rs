@@ -133,6 +133,7 @@ impl Drop for LockedSet<'_> {
 }
 
 /// The partitions that a command works on.
+#[expect(clippy::large_enum_variant, reason = "it lives on the stack for one command")]
 pub enum Locked<'h, 's> {
     /// Locked for it.
     Own(LockedSet<'s>),

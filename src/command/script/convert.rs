@@ -162,13 +162,18 @@ fn text_of(table: &Table, field: &str) -> mlua::Result<Option<LuaString>> {
     })
 }
 
+/// A status or an error up to a zero byte, where C would see its end.
+fn c_string(text: &[u8]) -> &[u8] {
+    &text[..memchr::memchr(0, text).unwrap_or(text.len())]
+}
+
 fn write_table(table: &Table, typed: bool, out: &mut Writer<'_>, depth: usize) -> mlua::Result<()> {
     if let Some(text) = text_of(table, "err")? {
-        out.error_bytes(&text.as_bytes());
+        out.error_bytes(c_string(&text.as_bytes()));
         return Ok(());
     }
     if let Some(text) = text_of(table, "ok")? {
-        out.simple_bytes(&text.as_bytes());
+        out.simple_bytes(c_string(&text.as_bytes()));
         return Ok(());
     }
     match table.raw_get::<Value>("double")? {

@@ -204,7 +204,8 @@ impl Decoder<'_> {
 
     fn unexpected(&self, wanted: &str) -> mlua::Error {
         let found = match self.peek() {
-            None => "T_END",
+            // lua-cjson reads its text as C does.
+            None | Some(0) => "T_END",
             Some(b'{') => "T_OBJ_BEGIN",
             Some(b'}') => "T_OBJ_END",
             Some(b'[') => "T_ARR_BEGIN",
@@ -232,9 +233,12 @@ impl Decoder<'_> {
                 return Ok(value);
             }
         }
+        if let Some(number) = self.no_finite_number() {
+            return Ok(Value::Number(number));
+        }
         match self.peek() {
             Some(b'"') => Ok(Value::String(self.string()?)),
-            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b'+' | b'-' | b'0'..=b'9') => self.number(),
             Some(b'[' | b'{') if depth == DEPTH => {
                 let text = format!("Found too many nested data structures ({})", depth + 1);
                 Err(complain(self.lua, &text))
@@ -243,6 +247,21 @@ impl Decoder<'_> {
             Some(b'{') => self.object(depth + 1),
             _ => Err(self.unexpected("value")),
         }
+    }
+
+    /// JSON has no words for these; lua-cjson reads them all the same.
+    fn no_finite_number(&mut self) -> Option<f64> {
+        let rest = &self.text[self.at..];
+        let (negative, bare) = match rest.first()? {
+            b'-' => (true, &rest[1..]),
+            b'+' => (false, &rest[1..]),
+            _ => (false, rest),
+        };
+        let words = [(&b"infinity"[..], f64::INFINITY), (b"inf", f64::INFINITY), (b"nan", f64::NAN)];
+        let begins = |word: &[u8]| bare.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+        let (word, number) = words.into_iter().find(|(word, _)| begins(word))?;
+        self.at += rest.len() - bare.len() + word.len();
+        Some(if negative { -number } else { number })
     }
 
     fn number(&mut self) -> mlua::Result<Value> {

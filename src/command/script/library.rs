@@ -51,7 +51,9 @@ fn message(lua: &Lua, args: Variadic<Value>, field: &str) -> mlua::Result<Value>
         return Ok(Value::Table(table));
     };
     let text = text.as_bytes();
-    let bare = text.strip_prefix(b"-").filter(|_| field == "err").unwrap_or(&text);
+    // Up to a zero byte, where C would see its end.
+    let text = &text[..memchr::memchr(0, &text).unwrap_or(text.len())];
+    let bare = text.strip_prefix(b"-").filter(|_| field == "err").unwrap_or(text);
     if field == "err" && !bare.contains(&b' ') {
         table.raw_set(field, lua.create_string([b"ERR ", bare].concat())?)?;
     } else {

@@ -47,7 +47,8 @@ impl Raised {
 
 /// A complaint with its place in front, as Lua's own functions make it.
 pub fn complain(lua: &Lua, text: &str) -> Error {
-    let place = line(lua).map_or(String::new(), |line| format!("user_script:{line}: "));
+    // Only a direct call has one: what `pcall` calls has been called by nobody's line.
+    let place = line_at(lua, 1).map_or(String::new(), |line| format!("user_script:{line}: "));
     Raised::Text(format!("{place}{text}")).error()
 }
 
@@ -67,12 +68,15 @@ pub fn wrong(lua: &Lua, n: usize, name: &str, wanted: &str, value: Option<&Value
 
 /// The line of the script that runs.
 pub fn line(lua: &Lua) -> Option<usize> {
-    (0..DEPTH).find_map(|level| {
-        let seen = lua.inspect_stack(level, |frame| {
-            frame.source().source.is_some_and(|source| source == CHUNK).then(|| frame.current_line())
-        });
-        seen.flatten().flatten()
-    })
+    (0..DEPTH).find_map(|level| line_at(lua, level))
+}
+
+/// The line at which a frame is, if it is the script's.
+fn line_at(lua: &Lua, level: usize) -> Option<usize> {
+    let seen = lua.inspect_stack(level, |frame| {
+        frame.source().source.is_some_and(|source| source == CHUNK).then(|| frame.current_line())
+    });
+    seen.flatten().flatten()
 }
 
 /// What a script sees of an error that it caught. `Err`: it may not catch it.
