@@ -1,30 +1,66 @@
 #!/usr/bin/env bash
-# Real clients, as users have them, against a real server: ci/clients.sh [SERVER-BINARY]
-# redis-py (RESP3 by default, RESP2, asyncio), valkey-py, redis-cli, redis-benchmark, netcat, and a clean end by SIGTERM.
+# Real clients, as users install them, against a real server; and docs/compatibility.md, which says what works.
+#
+#     ci/clients.sh [SERVER-BINARY]     all of them against this server on one port; the table must be as committed
+#     ci/clients.sh --update            the same, and writes the table
+#     ci/clients.sh --originals         the same steps against Valkey and memcached: are the steps themselves right?
+#     ci/clients.sh --only TEXT …       only scripts and tools whose name has TEXT in it
+#
+# The scripts in ci/clients/ print a line of JSON for each step (ci/clients/harness.py), and so does `check` here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+update=
+originals=
+only=
+binary=
+while [ $# -gt 0 ]; do
+    case $1 in
+        --update) update=1 ;;
+        --originals) originals=1 ;;
+        --only) only=$2 && shift ;;
+        -*) sed -n '2,9s/^# \?//p' "$0" >&2 && exit 2 ;;
+        *) binary=$1 ;;
+    esac
+    shift
+done
+
 ci/setup.sh
 # shellcheck source=ci/lib.sh
 . ci/lib.sh
+# shellcheck source=ci/clients/tools.sh
+. ci/clients/tools.sh
 
-binary=${1:-}
-if [ -z "$binary" ]; then
-    cargo build --quiet --bin kv-server
-    binary=target/debug/kv-server
+work=$(mktemp -d)
+lines=$work/lines
+: >"$lines"
+
+if [ -n "$originals" ]; then
+    redis_port=$(free_port)
+    memcached_port=$(free_port)
+    start "$work/valkey" "$redis_port" .ci/cache/valkey-server --port "$redis_port" --bind 127.0.0.1 --save '' --dir "$work"
+    memcached -l 127.0.0.1 -p "$memcached_port" -U 0 -u root -m 256 >"$work/memcached" 2>&1 &
+    started+=("$!")
+    redis=(--port "$redis_port" --server valkey)
+    memcached=(--port "$memcached_port" --server memcached)
+else
+    if [ -z "$binary" ]; then
+        cargo build --quiet --bin kv-server
+        binary=target/debug/kv-server
+    fi
+    redis_port=$(free_port)
+    memcached_port=$redis_port
+    admin=$(free_port)
+    start "$work/server" "$redis_port" "$binary" --port "$redis_port" --admin-port "$admin" --max-memory 256MB --no-pin
+    server=$server_pid
+    redis=(--port "$redis_port")
+    memcached=("${redis[@]}")
 fi
-port=$(free_port)
-admin=$(free_port)
-log=$(mktemp)
-start "$log" "$port" "$binary" --port "$port" --admin-port "$admin" --max-memory 256MB --no-pin
 
-passed=0
 failed=0
-# check NAME COMMAND...: runs one check, shows its output only if it fails.
-check() {
-    local name=$1 output
-    shift
-    if output=$("$@" 2>&1); then
-        passed=$((passed + 1))
+report() {
+    local status=$1 name=$2 output=$3
+    if [ "$status" = 0 ]; then
         echo "ok      $name"
     else
         failed=$((failed + 1))
@@ -32,62 +68,75 @@ check() {
     fi
 }
 
-# expect WANTED COMMAND...: the command's output must be this text.
-expect() {
-    local wanted=$1 got
+# script NAME COMMAND...: runs a script of steps. What it prints beside them is shown if it fails.
+script() {
+    local name=$1 status=0
     shift
-    got=$("$@")
-    [ "$got" = "$wanted" ] || { printf 'wanted: %s\ngot:    %s\n' "$wanted" "$got"; return 1; }
+    [[ "$name" == *"$only"* ]] || return 0
+    timeout 120 "$@" >"$work/steps" 2>"$work/errors" || status=$?
+    cat "$work/steps" >>"$lines"
+    report "$status" "$name" "$(grep '"ok": \?false' "$work/steps"; [ "$status" = 0 ] || tail -n 20 "$work/errors")"
 }
 
-cli() { redis-cli -p "$port" "$@"; }
-
-netcat_json() {
-    local got
-    got=$(printf '{"key": "town", "value": "Ulm"}\n{"key": "town"}\n{"key": "nowhere"}\n' | nc -q 2 127.0.0.1 "$port")
-    local wanted='{"status":"OK","message":"Key inserted/updated successfully.","key":null,"value":null}'
-    wanted+='{"status":"OK","message":"","key":"town","value":"Ulm"}'
-    wanted+='{"status":"OK","message":"Key not found.","key":null,"value":null}'
-    [ "$got" = "$wanted" ] || { printf 'wanted: %s\ngot:    %s\n' "$wanted" "$got"; return 1; }
+# check TABLE CLIENT FEATURE COMMAND...: one step that is a command here.
+check() {
+    local table=$1 client=$2 feature=$3 output status=0
+    shift 3
+    [[ "$client" == *"$only"* ]] || return 0
+    output=$("$@" 2>&1) || status=$?
+    printf '{"table": "%s", "client": "%s", "feature": "%s", "ok": %s}\n' \
+        "$table" "$client" "$feature" "$([ "$status" = 0 ] && echo true || echo false)" >>"$lines"
+    report "$status" "$client: $feature" "$output"
 }
 
-benchmark() {
-    local output
-    output=$(redis-benchmark -p "$port" "$@" -q)
-    ! grep -qi error <<<"$output" && grep -q 'requests per second' <<<"$output"
+python() {
+    local name=$1
+    shift
+    script "$name" .ci/cache/venv/bin/python -W ignore "ci/clients/$name.py" "$@"
+}
+node_script() {
+    local name=$1
+    shift
+    script "node $name" env NODE_PATH="$PWD/.ci/cache/node/node_modules" node "ci/clients/node/$name.js" "$@"
 }
 
-scan_of_cli() {
-    [ "$(cli --scan --pattern 'cli:*' | sort | tr '\n' ' ')" = "cli:1 cli:2 cli:3 " ]
-}
-
-python=.ci/cache/venv/bin/python
-for script in ci/clients/*.py; do
-    check "$(basename "$script")" "$python" "$script" "$port"
+for name in redis_py redis_asyncio valkey_py; do python "$name" "${redis[@]}"; done
+for name in node_redis ioredis; do node_script "$name" "${redis[@]}"; done
+redis_tools
+for name in pymemcache_text python_memcached meta_memcache_meta pylibmc_both bmemcached_binary; do python "$name" "${memcached[@]}"; done
+for name in memcached memjs; do node_script "$name" "${memcached[@]}"; done
+memcached_tools
+for name in django_caches flask_dogpile; do
+    python "$name" "${redis[@]}"
+    [ -z "$originals" ] || python "$name" "${memcached[@]}"
 done
+python celery_results "${redis[@]}"
+node_script frameworks "${redis[@]}"
 
-check "redis-cli set" expect OK cli set cli:1 'a value with spaces' EX 100
-check "redis-cli get" expect 'a value with spaces' cli get cli:1
-check "redis-cli -3" expect '1) "1"' bash -c "redis-cli -p $port -3 --no-raw del cli:1 | sed 's/^(integer) \(.*\)/1) \"\1\"/'"
-check "redis-cli mset" expect OK cli mset cli:1 1 cli:2 2 cli:3 3
-check "redis-cli --scan" scan_of_cli
-check "redis-cli --bigkeys" cli --bigkeys
-check "redis-cli --memkeys" cli --memkeys
-check "redis-cli --pipe" bash -c "printf 'SET p:1 1\r\nSET p:2 2\r\n' | redis-cli -p $port --pipe | grep -q 'errors: 0, replies: 2'"
-check "redis-cli -x" bash -c "printf 'from a file' | redis-cli -p $port -x set cli:x && [ \"\$(redis-cli -p $port get cli:x)\" = 'from a file' ]"
-check "netcat, JSON lines" netcat_json
-check "netcat, inline command" bash -c "[ \"\$(printf 'PING\r\nQUIT\r\n' | nc -q 2 127.0.0.1 $port | tr -d '\r\n')\" = '+PONG+OK' ]"
-check "redis-benchmark -P 16" benchmark -P 16 -n 100000 -r 10000 -t ping,set,get,incr,mset
-check "redis-benchmark without pipelining" benchmark -n 20000 -t set,get -d 1000
-check "redis-benchmark -3" benchmark -3 -P 16 -n 20000 -t set,get
-check "healthz" bash -c "exec 3<>/dev/tcp/127.0.0.1/$admin && printf 'GET /healthz HTTP/1.0\r\n\r\n' >&3 && head -1 <&3 | grep -q ' 200 '"
+if [ -z "$originals" ]; then
+    python http_requests "${redis[@]}"
+    http_tools
+    other_tools
+    kill -TERM "$server"
+    status=0
+    wait "$server" || status=$?
+    report "$status" "SIGTERM ends it with status 0" "status $status"
+    [ "$failed" = 0 ] || { echo "the server said:" && tail -n 5 "$work/server"; }
+fi
 
-kill -TERM "$server_pid"
-status=0
-wait "$server_pid" || status=$?
-check "SIGTERM ends it with status 0" test "$status" = 0
-[ "$failed" = 0 ] || cat "$log"
-rm -f "$log"
+passed=$(grep -c '"ok": \?true' "$lines" || true)
+echo "clients: $passed steps passed, $failed scripts or tools failed"
 
-echo "clients: $passed passed, $failed failed"
+table=docs/compatibility.md
+if [ -n "$update" ]; then
+    .ci/cache/venv/bin/python ci/compatibility.py "$lines" >"$work/table"
+    cp "$work/table" "$table"
+elif [ -z "$originals$only" ] && [ "$failed" = 0 ]; then
+    .ci/cache/venv/bin/python ci/compatibility.py "$lines" >"$work/table"
+    if ! diff -u "$table" "$work/table"; then
+        echo "$table is not what the clients found; write it anew: ci/clients.sh --update"
+        failed=1
+    fi
+fi
+rm -rf "$work"
 [ "$failed" = 0 ]

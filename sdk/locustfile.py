@@ -5,8 +5,8 @@
     locust -f sdk/locustfile.py --master                              # and on as many cores or machines as wanted:
     locust -f sdk/locustfile.py --worker --master-host ADDRESS
 
-Needs `pip install locust redis`. RespUser speaks RESP through redis-py, JsonLinesUser the JSON lines through the client
-in sdk/python; without a name both are used. What they do is set by the options below or by LOAD_… in the environment;
+Needs `pip install locust redis`. RespUser speaks RESP through redis-py, HttpUser HTTP through Python's own client, JsonLinesUser
+the JSON lines through the client in sdk/python; without a name all are used. What they do is set by the options below or by LOAD_… in the environment;
 the server by Locust's own --host, as host:port.
 
 A user makes one round trip after another without pause: `--pipeline` requests, drawn from `--keys` keys. A value follows
@@ -16,6 +16,8 @@ have a line of their own. Locust counts round trips: with `--pipeline 16`, 1,000
 
 from __future__ import annotations
 
+import http.client
+import json
 import random
 import sys
 import time
@@ -104,7 +106,7 @@ class CacheUser(User):
         started = time.perf_counter()
         try:
             answers = self.ask(requests)
-        except (redis.RedisError, kv_cache.Error, OSError) as raised:
+        except (redis.RedisError, kv_cache.Error, http.client.HTTPException, OSError) as raised:
             error = raised
         elapsed_ms = (time.perf_counter() - started) * 1000
         self.environment.events.request.fire(
@@ -175,3 +177,31 @@ class JsonLinesUser(CacheUser):
             else:
                 pipeline.set(key, value)
         return pipeline.execute()
+
+
+class HttpUser(CacheUser):
+    """With `--pipeline`, a batch."""
+
+    protocol = "HTTP"
+
+    def connect(self, host: str, port: int) -> None:
+        self.cache = http.client.HTTPConnection(host, port, timeout=10)
+
+    def ask(self, requests: list[Request]) -> list[Any]:
+        if len(requests) == 1:
+            key, value = requests[0]
+            status, text = self.exchange("GET" if value is None else "PUT", f"/v1/keys/{key}", value)
+            return [text if status == 200 else None if status == 404 else self.wrote(status)]
+        ops = [{"op": "get", "key": key} if value is None else {"op": "set", "key": key, "value": value} for key, value in requests]
+        status, text = self.exchange("POST", "/v1/batch", json.dumps({"ops": ops}))
+        if status != 200:
+            return [self.wrote(status)] * len(requests)
+        return [result.get("value") if result["status"] in (200, 404) else self.wrote(result["status"]) for result in json.loads(text)["results"]]
+
+    def exchange(self, method: str, path: str, body: str | None) -> tuple[int, str]:
+        self.cache.request(method, path, body)
+        answer = self.cache.getresponse()
+        return answer.status, answer.read().decode()
+
+    def wrote(self, status: int) -> Any:
+        return True if status == 204 else WrongValue(f"status {status}")

@@ -106,6 +106,8 @@ pub struct Config {
     pub eviction: Eviction,
     pub max_value_size: usize,
     pub prefault: bool,
+    /// Whether memcached's `shutdown` ends the server.
+    pub memcached_shutdown: bool,
     /// Initial; empty: none. Live in `server::Settings`.
     pub password: Vec<u8>,
     /// Initial; live in `server::Settings`.
@@ -129,6 +131,8 @@ pub struct Config {
     pub output_low: usize,
     /// Unsent bytes at which a connection is closed.
     pub output_cap: usize,
+    /// Sites whose pages a browser may let use the cache over HTTP, such as `https://app.example`; `*`: all.
+    pub http_allow_origin: Vec<String>,
     pub drain_timeout: Duration,
     /// Initial, bits of [`notify::flag`] and of the store's classes; live in the server.
     pub notify_flags: u32,
@@ -221,6 +225,7 @@ impl Config {
             },
             max_value_size,
             prefault: args.prefault,
+            memcached_shutdown: args.memcached_shutdown,
             password,
             protected_mode: args.protected_mode == args::Switch::Yes,
             max_clients: args.max_clients,
@@ -234,6 +239,7 @@ impl Config {
             output_high,
             output_low: output_high / limits::OUTPUT_LOW_DIVISOR,
             output_cap,
+            http_allow_origin: origins(&args)?,
             drain_timeout: Duration::from_secs(args.drain_timeout),
             notify_flags,
             tracking_keys: args.tracking_table_max_keys,
@@ -334,6 +340,22 @@ fn own_ports(args: &Args) -> Result<Vec<OwnPort>, ConfigError> {
         }
     }
     Ok(own_ports)
+}
+
+/// `--http-allow-origin`, as browsers write origins: RFC 6454 section 6.2.
+fn origins(args: &Args) -> Result<Vec<String>, ConfigError> {
+    for origin in &args.http_allow_origin {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let is_origin =
+            host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '?', '#']));
+        if !is_origin && origin != "*" && origin != "null" {
+            conflict!(
+                "--http-allow-origin {origin}: a browser would never send that. Write scheme, host and, unless it is the \
+                 scheme's own, port: https://app.example:8443. Or * for all sites."
+            );
+        }
+    }
+    Ok(args.http_allow_origin.clone())
 }
 
 fn cpus_of_workers(args: &Args, threads: usize, machine: &Machine, notes: &mut Vec<String>) -> Vec<usize> {

@@ -14,6 +14,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("nix", &["sys", "ring"]),
     ("clap", &["config"]),
     ("lru", &["server"]),
+    ("httparse", &["proto/http"]),
 ];
 
 /// The only places whose code may be unsafe.

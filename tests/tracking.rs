@@ -259,6 +259,19 @@ fn other_protocols_change_keys_too(setup: Setup) {
     let mut json = server.connect();
     json.send(b"{\"key\":\"k\",\"value\":\"v\"}\n");
     assert_eq!(next(&mut reader), ">2 $10 invalidate *1 $1 k");
+    let mut memcached = server.connect();
+    for (line, told) in [
+        ("set k 0 0 1\r\nx\r\n", "*1 $1 k"),
+        ("append k 0 0 1\r\n1\r\n", "*1 $1 k"),
+        ("touch k 100\r\n", "*1 $1 k"),
+        ("md k I T30\r\n", "*1 $1 k"),
+        ("delete k\r\n", "*1 $1 k"),
+        ("flush_all\r\n", "_"),
+    ] {
+        ask(&mut reader, "GET k");
+        memcached.send(line.as_bytes());
+        assert_eq!(next(&mut reader), format!(">2 $10 invalidate {told}"), "{line}");
+    }
 }
 
 fn clients_are_told_where_to_go(setup: Setup) {

@@ -6,6 +6,16 @@ use crate::observe::{Histogram, Observer};
 /// caches on its own side.
 pub const REDIS_VERSION: &str = "7.4.0";
 
+/// What memcached's `stats` is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatsOf {
+    General,
+    Settings,
+    Items,
+    Slabs,
+    Connections,
+}
+
 /// CLIENT PAUSE: which commands wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PauseMode {
@@ -146,6 +156,11 @@ pub trait Host {
     /// `default`.
     fn authenticate(&self, user: &[u8], password: &[u8]) -> bool;
 
+    /// Whether a browser may let pages of this site (`https://app.example`) use the cache over HTTP; `*` asks for those of all sites.
+    fn allows_origin(&self, _origin: &[u8]) -> bool {
+        false
+    }
+
     /// Unix time in microseconds, read now (TIME).
     fn time_us(&self) -> u64;
 
@@ -184,4 +199,13 @@ pub trait Host {
 
     /// DEBUG SLEEP: does nothing for so long.
     fn sleep_ms(&self, ms: u64);
+    /// memcached's statistics, in the order in which they are shown.
+    fn memcached_stats(&self, of: StatsOf) -> Vec<(String, String)>;
+
+    /// Has all items of database 0 removed at this Unix time in milliseconds, instead of when the last call said (memcached's flush_all
+    /// with a delay). `None`: not any more.
+    fn flush_at(&self, at_ms: Option<u64>);
+
+    /// Begins to drain the server, as SIGTERM does, if commands may do that (`--memcached-shutdown`); else false.
+    fn shut_down(&self) -> bool;
 }

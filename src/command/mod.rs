@@ -29,7 +29,7 @@ pub(crate) mod testing;
 
 pub use barrier::forget as forget_listener;
 pub use execute::{execute, execute_group, execute_now};
-pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION};
+pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION, StatsOf};
 pub use ops::{Count, Fetch, Op, Payload, RemoveItem, StoreItem, StoreMode};
 pub use plan::{integer, payload, plan, plan_common, refusal, refused, wrong_arity};
 pub use pushes::{Channels, Pushes};
@@ -107,6 +107,11 @@ pub enum Barrier<'a> {
 /// A command that runs alone and writes its whole reply in its own protocol.
 pub trait Deferred: std::fmt::Debug {
     fn run(&self, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow;
+
+    /// Its reply has passed the limit of one reply and has been taken back: writes another in its place, or closes.
+    fn too_large(&self, _out: &mut ReplyBuf) -> Flow {
+        Flow::Close
+    }
 }
 
 /// What was found at the start of a connection's bytes, in a protocol that plans what it parses.

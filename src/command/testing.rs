@@ -130,7 +130,7 @@ fn execute_one(
 }
 
 /// The reply as it would leave, pinned values in their places.
-fn flatten(out: &ReplyBuf) -> Vec<u8> {
+pub fn flatten(out: &ReplyBuf) -> Vec<u8> {
     let mut flat = Vec::new();
     let mut done = 0;
     for (at, pin) in &out.pins {
@@ -209,7 +209,6 @@ impl Pushes for NobodyListens {
     fn is_connected(&self, id: u64) -> bool {
         id == 1
     }
-    fn keys_flushed(&self) {}
     fn monitor(&self, _id: u64, _on: bool) {}
 }
 
@@ -299,4 +298,14 @@ impl Host for QuietHost {
     }
 
     fn sleep_ms(&self, _ms: u64) {}
+
+    fn memcached_stats(&self, of: StatsOf) -> Vec<(String, String)> {
+        vec![("of".into(), format!("{of:?}"))]
+    }
+
+    fn flush_at(&self, _at_ms: Option<u64>) {}
+
+    fn shut_down(&self) -> bool {
+        false
+    }
 }

@@ -39,6 +39,10 @@ pub struct Args {
     #[arg(long, env = "KV_MEMCACHED_PORT")]
     pub memcached_port: Option<u16>,
 
+    /// Let memcached's command `shutdown` end the server, as SIGTERM does.
+    #[arg(long, env = "KV_MEMCACHED_SHUTDOWN", value_parser = BoolishValueParser::new())]
+    pub memcached_shutdown: bool,
+
     /// Port of its own for HTTP.
     #[arg(long, env = "KV_HTTP_PORT")]
     pub http_port: Option<u16>,
@@ -149,6 +153,11 @@ pub struct Args {
     /// Unsent replies at which a connection that does not read is closed [default: --max-value-size, watermark and 64 MiB, or an eighth of memory].
     #[arg(long, env = "KV_OUTPUT_CAP", value_parser = parse_bytes)]
     pub output_cap: Option<usize>,
+
+    /// Site whose web pages may use the cache over HTTP, such as https://app.example; repeat it, or separate several by commas; * for
+    /// all [default: none].
+    #[arg(long, env = "KV_HTTP_ALLOW_ORIGIN", value_delimiter = ',')]
+    pub http_allow_origin: Vec<String>,
 
     /// Seconds that SIGTERM leaves for requests under way and unsent replies.
     #[arg(long, env = "KV_DRAIN_TIMEOUT", default_value_t = limits::DRAIN_TIMEOUT_S,

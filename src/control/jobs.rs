@@ -22,7 +22,7 @@ const COLLAPSE_REST: u32 = 1_000;
 const PREPARE_SOON: Duration = Duration::from_millis(1);
 const PREPARE_LATEST: Duration = Duration::from_millis(20);
 
-/// Samples counters and memory, for ever.
+/// Samples counters and memory, for ever, and does what has been put off until now.
 pub async fn sample(shared: Arc<Shared>) {
     let start = Instant::now();
     let mut ticks = interval(SAMPLE_EVERY);
@@ -30,6 +30,7 @@ pub async fn sample(shared: Arc<Shared>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for n in (0..MEMORY_EVERY).cycle() {
         ticks.tick().await;
+        shared.flush_if_due();
         let totals = shared.totals();
         shared.sample(Sample {
             at_ms: u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),

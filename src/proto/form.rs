@@ -17,9 +17,9 @@ pub enum Form<'a> {
     /// memcached's text protocol, meta commands included.
     Text(&'a text::Form<'a>),
     /// memcached's binary protocol.
-    Binary(&'a binary::Form<'a>),
+    Binary(binary::Form<'a>),
     Http(&'a http::Form<'a>),
-    Protobuf(&'a protobuf::Form<'a>),
+    Protobuf(&'a protobuf::Form),
     /// A reply that was known when the request was planned, whole.
     Ready(&'a &'a [u8]),
 }

@@ -111,6 +111,11 @@ impl ClientEntry {
         self.last_ms.store(now_ms, Relaxed);
     }
 
+    /// Milliseconds since its last bytes.
+    pub fn idle_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.last_ms.load(Relaxed))
+    }
+
     /// It sent so many commands, the last of this name.
     pub fn note_commands(&self, last_name: &[u8], count: u32) {
         if count > 0 {

@@ -3,12 +3,13 @@
 use super::mailbox::Message;
 use super::shared::{Shared, unix_us};
 use crate::command::glob::Glob;
-use crate::command::{ClientFilter, Host, PauseMode, Pushes};
+use crate::command::{ClientFilter, Host, PauseMode, Pushes, StatsOf};
 use crate::config::DebugCommand;
 use crate::conn::Session;
 use crate::observe::{Histogram, Observer};
 use crate::sys::listener::is_local;
 use crate::sys::machine;
+use crate::sys::signals;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Host for Shared {
@@ -69,6 +70,11 @@ impl Host for Shared {
         // Both are looked at in any case, so that a wrong name takes as long as a wrong password.
         let right = self.settings.password_is(password);
         user == b"default" && right
+    }
+
+    fn allows_origin(&self, origin: &[u8]) -> bool {
+        let allowed = &self.config.http_allow_origin;
+        allowed.iter().any(|allowed| allowed == "*" || allowed.as_bytes().eq_ignore_ascii_case(origin))
     }
 
     fn time_us(&self) -> u64 {
@@ -134,6 +140,21 @@ impl Host for Shared {
 
     fn sleep_ms(&self, ms: u64) {
         std::thread::sleep(std::time::Duration::from_millis(ms));
+    }
+
+    fn memcached_stats(&self, of: StatsOf) -> Vec<(String, String)> {
+        super::memcached::stats(self, of)
+    }
+
+    fn flush_at(&self, at_ms: Option<u64>) {
+        self.flush.set(at_ms);
+    }
+
+    fn shut_down(&self) -> bool {
+        if self.config.memcached_shutdown {
+            signals::terminate();
+        }
+        self.config.memcached_shutdown
     }
 }
 

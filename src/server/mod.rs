@@ -8,6 +8,7 @@ mod host;
 mod info;
 pub mod log;
 mod mailbox;
+mod memcached;
 mod monitors;
 mod parameters;
 mod pause;

@@ -14,6 +14,7 @@
 use super::clients::{ClientEntry, Clients};
 use super::events::Events;
 use super::mailbox::{Mailbox, Message};
+use super::memcached::ScheduledFlush;
 use super::monitors::Monitors;
 use super::pause::Pause;
 use super::pubsub::PubSub;
@@ -86,6 +87,8 @@ pub struct Shared {
     pub tracking: TrackingTable,
     pub monitors: Monitors,
     pub(super) events: Events,
+    /// memcached's flush_all with a delay.
+    pub(super) flush: ScheduledFlush,
     pub workers: Box<[WorkerHandle]>,
     /// The client ports' addresses, as bound, by the number of their listener.
     pub addresses: Vec<SocketAddr>,
@@ -147,6 +150,7 @@ impl Shared {
             tracking: TrackingTable::new(config.tracking_keys),
             monitors: Monitors::default(),
             events: Events::default(),
+            flush: ScheduledFlush::default(),
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,

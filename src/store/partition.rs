@@ -240,8 +240,9 @@ impl Partition {
         let log = Log::new(arena.segment_size(), arena.shared().segments());
         let [primary, overflow] = tables;
         let policy = Policy::new(eviction, budget.clone());
-        // Another process begins elsewhere, so that a CAS that outlives this one means nothing. At most 52 bits: exact in any client.
-        let last_cas = hasher.hash_one("cas") >> 12;
+        // Another process begins elsewhere, so that a CAS that outlives this one means nothing. 28 bits: there are clients (meta-memcache)
+        // that take 32 at most, and memcached's own tokens begin small.
+        let last_cas = hasher.hash_one("cas") >> 36;
         Some(Partition {
             index: Index::new(primary, overflow)?,
             log,

@@ -1,6 +1,7 @@
 //! Signals as values: blocked in all threads, taken by one that waits for them, so that they interrupt no worker.
 
-use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
 use std::io;
 
 fn ending() -> SigSet {
@@ -20,6 +21,12 @@ pub fn block() -> io::Result<()> {
 /// Waits for the next of them and returns its name. They must be blocked.
 pub fn wait() -> io::Result<&'static str> {
     Ok(ending().wait()?.as_str())
+}
+
+/// Sends SIGTERM to this process.
+pub fn terminate() {
+    // It fails for a process that is not there, or that one may not signal: neither is this one.
+    let _ = kill(Pid::this(), Signal::SIGTERM);
 }
 
 #[cfg(test)]

@@ -102,9 +102,10 @@ impl<'a> Parser<'_, 'a> {
                 continue;
             }
             let rest = &bytes[progress.at..];
+            let before = self.requests.len();
             let parsed = match self.parse(conn, rest, &limits) {
                 Found::Parsed(parsed) => parsed,
-                Found::Step(step) => match self.took(step, progress) {
+                Found::Step(step) => match self.took(step, self.requests.len() - before, progress) {
                     Some(end) => return end,
                     None => continue,
                 },
@@ -220,13 +221,13 @@ impl<'a> Parser<'_, 'a> {
         }
     }
 
-    /// Notes what a protocol that plans by itself has taken. `Some`: the run ends.
-    fn took(&mut self, step: Step<'a>, progress: &mut Progress) -> Option<RunEnd<'a>> {
+    /// Notes what a protocol that plans by itself has taken, which became so many requests. `Some`: the run ends.
+    fn took(&mut self, step: Step<'a>, planned: usize, progress: &mut Progress) -> Option<RunEnd<'a>> {
         let before = Place { at: progress.at, requests: progress.requests };
         match step {
             Step::Planned { consumed } => {
                 progress.at += consumed;
-                progress.requests += 1;
+                progress.requests += u32::try_from(planned).unwrap_or(u32::MAX).max(1);
                 return None;
             }
             Step::Last { consumed } => {

@@ -123,8 +123,7 @@ fn slow_batch(requests: &[Request<'_>], took_ns: u64, each_ns: u64, env: &TurnEn
 /// Bytes of key, value and reply.
 fn bytes_of(request: &Request<'_>) -> u64 {
     let value = match &request.op {
-        Op::Set { value, .. } | Op::SetIf { value, .. } => value.bytes().len(),
-        Op::Store { value, .. } => value.bytes().len(),
+        Op::Set { value, .. } | Op::SetIf { value, .. } | Op::Store { value, .. } => value.bytes().len(),
         Op::Append(bytes) | Op::SetRange { bytes, .. } => bytes.len(),
         _ => 0,
     };

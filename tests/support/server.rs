@@ -53,6 +53,15 @@ pub fn valkey_binary() -> Option<PathBuf> {
     path
 }
 
+/// The memcached to compare with, or `None`, said aloud, when nobody named one.
+pub fn memcached_binary() -> Option<PathBuf> {
+    let path = std::env::var_os("KV_MEMCACHED").map(PathBuf::from);
+    if path.is_none() {
+        skip("KV_REQUIRE_MEMCACHED", "KV_MEMCACHED does not name a memcached binary");
+    }
+    path
+}
+
 /// Our server: the one that cargo has just built, or another build of it that `KV_SERVER_BINARY` names.
 pub fn server_binary() -> PathBuf {
     std::env::var_os("KV_SERVER_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_kv-server").into(), PathBuf::from)
@@ -110,6 +119,15 @@ impl Server {
         let mut arguments =
             vec!["--port", &number, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
         arguments.extend(options);
+        Server::launch(Command::new(binary), &arguments, port, Ports::reserve()).ready()
+    }
+
+    /// Starts a memcached on loopback, without UDP.
+    pub fn start_memcached(binary: &Path) -> Server {
+        let port = Ports::reserve();
+        let number = port.port.to_string();
+        // Only root needs to say whom to run as; to others it means nothing.
+        let arguments = ["-l", "127.0.0.1", "-p", &number, "-U", "0", "-u", "root", "-m", "64"];
         Server::launch(Command::new(binary), &arguments, port, Ports::reserve()).ready()
     }
 
@@ -202,7 +220,9 @@ impl Server {
 fn answers(address: SocketAddr) -> bool {
     TcpStream::connect(address).is_ok_and(|stream| {
         let mut conn = Conn::over(stream);
-        conn.try_send(b"PING\r\n").is_ok() && conn.try_read().is_ok()
+        // What is no RESP is an answer as well: a memcached's.
+        conn.try_send(b"PING\r\n").is_ok()
+            && matches!(conn.try_read(), Ok(_) | Err(super::WireError::Garbage(_)))
     })
 }
 

@@ -6,6 +6,7 @@ use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, integer};
 use crate::proto::resp::Writer;
+use crate::store::Store;
 
 /// DBSIZE: how many items the selected database has, those included that have expired and were not swept yet.
 pub fn dbsize(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
@@ -25,15 +26,20 @@ pub fn flushall(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> 
     flush(args, None, ctx, out)
 }
 
-/// Constant time either way, so ASYNC and SYNC are one. All partitions are held: nobody sees it half done.
+/// Empties one database, or all. All partitions are held: nobody sees it half done.
+pub fn flush_store(store: &Store, db: Option<u8>) {
+    LockedSet::all(store).iter_mut().for_each(|partition| partition.flush(db));
+    store.journal().note_flush();
+}
+
+/// Constant time either way, so ASYNC and SYNC are one.
 fn flush(args: &[&[u8]], db: Option<u8>, ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     reply(out, |out| {
         let known = |how: &[u8]| how.eq_ignore_ascii_case(b"ASYNC") || how.eq_ignore_ascii_case(b"SYNC");
         if args.len() > 2 || !args.get(1).is_none_or(|how| known(how)) {
             return Err(SYNTAX.into());
         }
-        LockedSet::all(ctx.store).iter_mut().for_each(|partition| partition.flush(db));
-        ctx.host.pushes().keys_flushed();
+        flush_store(ctx.store, db);
         out.ok();
         Ok(())
     })
@@ -59,7 +65,7 @@ pub fn swapdb(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
         LockedSet::all(ctx.store).iter_mut().for_each(|partition| partition.swap_databases(first, second));
         // Redis tells nobody, and clients go on with what was in the other database.
         if first != second {
-            ctx.host.pushes().keys_flushed();
+            ctx.store.journal().note_flush();
         }
         out.ok();
         Ok(())

@@ -31,7 +31,7 @@ mod pubsub;
 mod scan;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tracking;
 mod transfer;
 
@@ -40,7 +40,7 @@ pub use client::{
     client_getname, client_id, client_info, client_kill, client_list, client_no_evict, client_no_touch,
     client_pause, client_reply, client_setinfo, client_setname, client_unpause,
 };
-pub use databases::{dbsize, flushall, flushdb, select, swapdb};
+pub use databases::{dbsize, flush_store, flushall, flushdb, select, swapdb};
 pub use handshake::{auth, echo, hello, ping, quit, reset};
 pub use introspect::{
     command_all, command_count, command_docs, command_getkeys, command_getkeysandflags, command_info,

@@ -2,7 +2,7 @@
 
 use crate::command::glob::Glob;
 use crate::command::testing::NobodyListens;
-use crate::command::{ClientFilter, ClientView, Host, PauseMode, Pushes};
+use crate::command::{ClientFilter, ClientView, Host, PauseMode, Pushes, StatsOf};
 use crate::conn::Session;
 use crate::observe::{Histogram, Observer};
 use std::cell::RefCell;
@@ -11,11 +11,13 @@ use std::cell::RefCell;
 #[derive(Default)]
 pub struct FakeHost {
     pub password: Option<&'static str>,
+    /// Sites whose pages may use the cache.
+    pub origins: Vec<&'static str>,
     /// One line for each thing that was done.
     pub log: RefCell<Vec<String>>,
     /// The sessions of all connections, by id.
     pub sessions: RefCell<Vec<Session>>,
-    random: RefCell<u64>,
+    pub random: RefCell<u64>,
     pub observer: Observer,
     pub times: Vec<Histogram>,
     pub debug: bool,
@@ -111,6 +113,10 @@ impl Host for FakeHost {
         &NobodyListens
     }
 
+    fn allows_origin(&self, origin: &[u8]) -> bool {
+        self.origins.iter().any(|own| *own == "*" || own.as_bytes() == origin)
+    }
+
     fn time_us(&self) -> u64 {
         1_700_000_000_000_042
     }
@@ -153,5 +159,18 @@ impl Host for FakeHost {
 
     fn sleep_ms(&self, ms: u64) {
         self.note(format!("sleep {ms}"));
+    }
+
+    fn memcached_stats(&self, _of: StatsOf) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn flush_at(&self, at_ms: Option<u64>) {
+        self.note(format!("flush at {at_ms:?}"));
+    }
+
+    fn shut_down(&self) -> bool {
+        self.note("shut down".to_owned());
+        true
     }
 }

@@ -39,6 +39,7 @@ const ALL: Fetch = Fetch {
     waits: false,
     touch: None,
     vivify: None,
+    waits: false,
     recache_below_ms: None,
     new_cas: None,
 };

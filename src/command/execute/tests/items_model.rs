@@ -228,6 +228,7 @@ impl Run {
         let flag = |n: u16| step.bits >> n & 1 == 1;
         match step.what {
             2..6 => Op::Fetch(bump.alloc(Fetch {
+                waits: false,
                 value: flag(0),
                 cas: flag(1),
                 access: flag(2),
