@@ -13,8 +13,9 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["control"]),
     ("nix", &["sys", "ring"]),
     ("clap", &["config"]),
-    ("lru", &["server"]),
     ("httparse", &["proto/http"]),
+    ("mlua", &["command/script"]),
+    ("lru", &["server"]),
 ];
 
 /// The only places whose code may be unsafe.

@@ -51,8 +51,10 @@ pub enum Group {
     Connection,
     Generic,
     PubSub,
+    Scripting,
     Server,
     String,
+    Transactions,
 }
 
 impl Group {
@@ -62,8 +64,10 @@ impl Group {
             Group::Connection => "connection",
             Group::Generic => "generic",
             Group::PubSub => "pubsub",
+            Group::Scripting => "scripting",
             Group::Server => "server",
             Group::String => "string",
+            Group::Transactions => "transactions",
         }
     }
 }
@@ -131,6 +135,8 @@ named_bits! {
         SLOW 7 "@slow",
         DANGEROUS 8 "@dangerous",
         CONNECTION 9 "@connection",
+        TRANSACTION 10 "@transaction",
+        SCRIPTING 11 "@scripting",
     }
 }
 
@@ -206,9 +212,11 @@ impl Spec {
             Group::Bitmap => Categories::BITMAP,
             Group::Connection => Categories::CONNECTION,
             Group::Generic => Categories::KEYSPACE,
+            Group::Scripting => Categories::SCRIPTING,
             Group::PubSub if self.flags.has(Flags::PUBSUB) => Categories::PUBSUB,
             Group::PubSub | Group::Server => Categories::NONE,
             Group::String => Categories::STRING,
+            Group::Transactions => Categories::TRANSACTION,
         })
     }
 }

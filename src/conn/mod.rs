@@ -4,8 +4,10 @@ mod inbox;
 mod listening;
 mod outbox;
 mod session;
+mod transaction;
 
 pub use inbox::Inbox;
 pub use listening::{ChannelKind, Listening, Maintenance, Subscriptions, Tracking};
 pub use outbox::Outbox;
 pub use session::{ReplyMode, Session};
+pub use transaction::{Transaction, Watched};

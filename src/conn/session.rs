@@ -1,6 +1,6 @@
 //! What a client has said about itself: the state that commands read and change.
 
-use super::{ChannelKind, Listening, Tracking};
+use super::{ChannelKind, Listening, Tracking, Transaction, Watched};
 use crate::proto::Form;
 
 /// CLIENT REPLY.
@@ -37,6 +37,10 @@ pub struct Session {
     pub name: Box<str>,
     pub lib_name: Box<str>,
     pub lib_version: Box<str>,
+    /// Since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    /// WATCH.
+    pub watched: Vec<Watched>,
 }
 
 impl Session {
@@ -55,6 +59,8 @@ impl Session {
             name: Box::default(),
             lib_name: Box::default(),
             lib_version: Box::default(),
+            transaction: None,
+            watched: Vec::new(),
         }
     }
 
@@ -94,6 +100,19 @@ impl Session {
     #[inline]
     pub fn is_plain(&self) -> bool {
         self.listening.is_none() || !(self.only_subscribes() || self.tracking().is_some())
+    }
+
+    /// Whether commands are queued rather than run.
+    #[inline]
+    pub fn in_multi(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Bytes of memory that a transaction and watched keys take.
+    pub fn memory(&self) -> usize {
+        let keys: usize = self.watched.iter().map(|one| one.key.len()).sum();
+        let queued = self.transaction.as_ref().map_or(0, |transaction| transaction.memory());
+        queued + keys + self.watched.capacity() * size_of::<Watched>()
     }
 
     /// RESET: as after connecting.

@@ -45,6 +45,12 @@ pub struct ClientEntry {
     resp3: AtomicBool,
     no_evict: AtomicBool,
     no_touch: AtomicBool,
+    /// Commands of its transaction plus one; 0: it is in none.
+    queued: AtomicUsize,
+    /// Keys that it watches.
+    watched: AtomicUsize,
+    /// Bytes of its transaction and watched keys.
+    transaction_bytes: AtomicUsize,
     /// Set by CLIENT KILL; the owner closes the connection when it sees it.
     killed: AtomicBool,
     /// It has missed something that was to be sent to it; the owner closes the connection.
@@ -130,6 +136,17 @@ impl ClientEntry {
         self.outbox_bytes.store(outbox, Relaxed);
     }
 
+    /// Its transaction, as it is now.
+    pub fn note_transaction(&self, session: &Session) {
+        let queued = session.transaction.as_ref().map_or(0, |transaction| transaction.len() + 1);
+        let noted = self.queued.load(Relaxed) + self.watched.load(Relaxed);
+        if queued + session.watched.len() + noted > 0 {
+            self.queued.store(queued, Relaxed);
+            self.watched.store(session.watched.len(), Relaxed);
+            self.transaction_bytes.store(session.memory(), Relaxed);
+        }
+    }
+
     /// Takes over what commands changed in the session.
     pub fn update(&self, session: &Session) {
         self.db.store(session.db, Relaxed);
@@ -174,6 +191,7 @@ impl ClientEntry {
         let letters = [
             (self.monitor.load(Relaxed), 'O'),
             (self.subscribes(), 'P'),
+            (self.queued.load(Relaxed) > 0, 'x'),
             (tracking, 't'),
             (tracking && self.is_redirect_broken(), 'R'),
             (tracking && self.bcast.load(Relaxed), 'B'),
@@ -191,11 +209,12 @@ impl ClientEntry {
         let command =
             COMMANDS.get(usize::from(self.last_command.load(Relaxed))).map_or("NULL", |spec| spec.name);
         let (inbox, outbox) = (self.inbox_bytes.load(Relaxed), self.outbox_bytes.load(Relaxed));
+        let multi_mem = self.transaction_bytes.load(Relaxed);
         let mut line = String::with_capacity(384);
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi=-1 watch=0 \
-             qbuf={inbox} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={outbox} tot-mem={} \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
+             qbuf={inbox} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={outbox} tot-mem={} \
              events=r cmd={} user=default redir={} resp={} lib-name={} lib-ver={} io-thread={} tot-cmds={}",
             self.id,
             self.addr,
@@ -208,8 +227,11 @@ impl ClientEntry {
             self.subscriptions[0].load(Relaxed),
             self.subscriptions[1].load(Relaxed),
             self.subscriptions[2].load(Relaxed),
+            self.queued.load(Relaxed) as i64 - 1,
+            self.watched.load(Relaxed),
+            multi_mem,
             usize::from(outbox > 0),
-            size_of::<ClientEntry>() + inbox + outbox,
+            size_of::<ClientEntry>() + inbox + outbox + multi_mem,
             command,
             self.redirect.load(Relaxed),
             if self.resp3.load(Relaxed) { 3 } else { 2 },
@@ -271,6 +293,9 @@ impl Clients {
             resp3: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
+            watched: AtomicUsize::new(0),
+            transaction_bytes: AtomicUsize::new(0),
             killed: AtomicBool::new(false),
             overrun: AtomicBool::new(false),
             place: AtomicU64::new(u64::MAX),

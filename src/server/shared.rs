@@ -23,6 +23,7 @@ use super::settings::Settings;
 use super::tracking::TrackingTable;
 use super::waiters::Waiters;
 use crate::command::COMMANDS;
+use crate::command::script::ScriptCache;
 use crate::config::Config;
 use crate::limits;
 use crate::observe::{Histogram, Histograms, Observer};
@@ -83,12 +84,13 @@ pub struct Shared {
     pub clients: Clients,
     pub settings: Settings,
     pub pause: Pause,
+    /// memcached's flush_all with a delay.
+    pub(super) flush: ScheduledFlush,
+    pub scripts: ScriptCache,
     pub pubsub: PubSub,
     pub tracking: TrackingTable,
     pub monitors: Monitors,
     pub(super) events: Events,
-    /// memcached's flush_all with a delay.
-    pub(super) flush: ScheduledFlush,
     pub workers: Box<[WorkerHandle]>,
     /// The client ports' addresses, as bound, by the number of their listener.
     pub addresses: Vec<SocketAddr>,
@@ -146,11 +148,12 @@ impl Shared {
             clients: Clients::new(config.threads),
             settings: Settings::new(&config),
             pause: Pause::default(),
+            flush: ScheduledFlush::default(),
+            scripts: ScriptCache::default(),
             pubsub: PubSub::new(config.threads),
             tracking: TrackingTable::new(config.tracking_keys),
             monitors: Monitors::default(),
             events: Events::default(),
-            flush: ScheduledFlush::default(),
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,

@@ -104,7 +104,7 @@ impl Conn {
     /// What this connection holds of the process's memory. Pinned values are the store's, and the memory of a large request counts itself.
     pub fn memory(&self) -> usize {
         let listening = self.session.listening.as_ref().map_or(0, |listening| listening.memory());
-        CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory() + listening
+        CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory() + self.session.memory() + listening
     }
 }
 

@@ -29,6 +29,17 @@ pub fn command(conn: &Conn, args: &[&[u8]], env: &TurnEnv<'_>, lines: &mut Vec<u
     }
 }
 
+/// Looks at what a connection has queued, when EXEC is about to run it.
+pub fn queued(conn: &Conn, env: &TurnEnv<'_>, lines: &mut Vec<u8>) {
+    let Some(transaction) = &conn.session.transaction else { return };
+    let mut args = Vec::new();
+    for index in 0..transaction.len() {
+        args.clear();
+        transaction.command(index, &mut args);
+        command(conn, &args, env, lines);
+    }
+}
+
 /// CLIENT CACHING holds for one command.
 pub fn executed(conn: &mut Conn, args: &[&[u8]]) {
     if let Some(tracking) = conn.session.listening.as_mut().and_then(|listening| listening.tracking.as_mut())

@@ -8,7 +8,7 @@
 use super::connections::{Codec, Conn};
 use super::observe;
 use super::rounds::{Progress, SourceState, TurnEnv};
-use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Request, Step};
+use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Queued, Request, Step};
 use crate::conn::Session;
 use crate::limits::{MAX_KEY_LEN, MIN_REQUEST, TURN_REPLY_BYTES, TURN_REQUESTS};
 use crate::proto::{Form, Outcome, ParseLimits, Parsed, detect, json, resp};
@@ -112,7 +112,7 @@ impl<'a> Parser<'_, 'a> {
             };
             match parsed {
                 Parsed::Request { consumed } => {
-                    if self.env.shared.pause.holds(self.args, self.env.now_ms) {
+                    if self.env.shared.pause.holds(self.args, &conn.session, self.env.now_ms) {
                         progress.state = SourceState::Paused;
                         return RunEnd::Nothing;
                     }
@@ -161,6 +161,7 @@ impl<'a> Parser<'_, 'a> {
         let shared = self.env.shared;
         if !fresh
             || !limits.authenticated
+            || conn.session.in_multi()
             || !conn.session.is_plain()
             || shared.monitors.any()
             || shared.pause.active(self.env.now_ms)
@@ -262,14 +263,28 @@ impl<'a> Parser<'_, 'a> {
             session,
             host: self.env.shared,
             paused: self.env.shared.pause.mode(self.env.now_ms),
+            held: false,
             now_ms: self.env.now_ms,
         }
     }
 
     /// Plans the request in `args`: into the batch, or back to the caller as a barrier.
     fn plan(&mut self, conn: &mut Conn) -> Option<Barrier<'a>> {
-        let context = self.context(&conn.session);
         self.last_name = self.args.first().copied().unwrap_or_default();
+        if conn.session.in_multi() {
+            match command::enqueue(self.args, &mut conn.session, &self.env.shared.store, self.stats) {
+                Queued::Kept => {
+                    self.requests.push(Request::answered(Outcome::Ok, Queued::form()));
+                    return None;
+                }
+                Queued::Refused(outcome) => {
+                    self.requests.push(Request::answered(outcome, form_of(conn)));
+                    return None;
+                }
+                Queued::Now => {}
+            }
+        }
+        let context = self.context(&conn.session);
         let plan = command::plan(self.args, &context, self.stats);
         // A barrier is looked at when it runs: it may be put back.
         if observe::is_observed(conn, self.env) && !matches!(plan, Plan::Barrier(_)) {

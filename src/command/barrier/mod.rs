@@ -10,6 +10,7 @@
 //! lease        KV.GET that waits
 //! observe      SLOWLOG LATENCY HOTKEYS DEBUG
 //! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
+//! transaction  MULTI EXEC DISCARD WATCH UNWATCH      scripting    EVAL EVALSHA, SCRIPT, FUNCTION
 //! pubsub       (P|S)SUBSCRIBE PUBLISH PUBSUB MONITOR tracking    CLIENT TRACKING and its kin
 //!                                                   server       INFO CONFIG TIME ROLE LASTSAVE CLUSTER, and all HELP
 //! ```
@@ -29,10 +30,12 @@ mod multi_write;
 mod observe;
 mod pubsub;
 mod scan;
+mod scripting;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;
 mod tracking;
+mod transaction;
 mod transfer;
 
 pub use bitop::bitop;
@@ -48,6 +51,7 @@ pub use introspect::{
 };
 pub use lcs::lcs;
 pub use lease::kv_get;
+pub use locked::LockedSet;
 pub use multi_read::{exists, mget, touch};
 pub use multi_write::{del, mset, msetex, msetnx};
 pub use observe::{
@@ -61,15 +65,20 @@ pub use pubsub::{
     unsubscribe,
 };
 pub use scan::{keys, randomkey, scan};
+pub use scripting::{
+    eval, eval_ro, evalsha, evalsha_ro, fcall, function_delete, function_flush, function_list, function_load,
+    function_stats, script_exists, script_flush, script_kill, script_load,
+};
 pub use server::{
     cluster, config_get, config_resetstat, config_rewrite, config_set, help, help as client_help,
-    help as command_help, help as config_help, help as debug_help, help as hotkeys_help,
-    help as latency_help, help as memory_help, help as object_help, help as pubsub_help,
-    help as slowlog_help, info, lastsave, role, time,
+    help as command_help, help as config_help, help as debug_help, help as function_help,
+    help as hotkeys_help, help as latency_help, help as memory_help, help as object_help,
+    help as pubsub_help, help as script_help, help as slowlog_help, info, lastsave, role, time,
 };
 pub use tracking::{
     client_caching, client_getredir, client_maint_notifications, client_tracking, client_trackinginfo,
 };
+pub use transaction::{discard, exec, multi, unwatch, watch};
 pub use transfer::{copy, rename, renamenx};
 
 use super::Flow;

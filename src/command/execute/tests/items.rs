@@ -38,7 +38,6 @@ const ALL: Fetch = Fetch {
     bystander: false,
     touch: None,
     vivify: None,
-    waits: false,
     recache_below_ms: None,
     new_cas: None,
 };
