@@ -14,6 +14,7 @@ on_every_engine!(
     another_connection_is_told_in_resp2,
     caching_is_chosen_by_command,
     a_cache_is_never_stale,
+    reads_of_a_transaction_are_remembered_when_it_runs,
     the_table_is_bounded,
     other_protocols_change_keys_too,
     clients_are_told_where_to_go,
@@ -180,6 +181,22 @@ fn caching_is_chosen_by_command(setup: Setup) {
     for conn in [&mut optin, &mut optout] {
         assert_eq!(ask(conn, "PING"), "+PONG");
     }
+}
+
+fn reads_of_a_transaction_are_remembered_when_it_runs(setup: Setup) {
+    let server = setup.start(&[]);
+    let (mut reader, mut writer) = (tracking(&server, ""), server.connect());
+    ask(&mut reader, "MULTI");
+    assert_eq!(ask(&mut reader, "GET k"), "+QUEUED");
+    writer.run("SET k 1");
+    assert_eq!(ask(&mut reader, "EXEC"), "*1 $1 1", "nothing was read before");
+    writer.run("SET k 2");
+    assert_eq!(next(&mut reader), ">2 $10 invalidate *1 $1 k");
+    writer.send(&[resp("MULTI"), resp("SET k 3"), resp("PUBLISH none x"), resp("EXEC")].concat());
+    (0..4).for_each(|_| _ = writer.read());
+    assert_eq!(ask(&mut reader, "GET k"), "$1 3");
+    writer.send(&[resp("MULTI"), resp("SET k 4"), resp("FLUSHALL"), resp("EXEC")].concat());
+    assert_eq!(next(&mut reader), ">2 $10 invalidate _");
 }
 
 /// A client with a cache of its own reads while others write: when all is quiet, what it has is what there is.
