@@ -14,6 +14,7 @@ on_every_engine!(
     another_connection_is_told_in_resp2,
     caching_is_chosen_by_command,
     a_cache_is_never_stale,
+    reads_of_a_transaction_are_remembered_when_it_runs,
     the_table_is_bounded,
     other_protocols_change_keys_too,
     clients_are_told_where_to_go,
@@ -182,6 +183,22 @@ fn caching_is_chosen_by_command(setup: Setup) {
     }
 }
 
+fn reads_of_a_transaction_are_remembered_when_it_runs(setup: Setup) {
+    let server = setup.start(&[]);
+    let (mut reader, mut writer) = (tracking(&server, ""), server.connect());
+    ask(&mut reader, "MULTI");
+    assert_eq!(ask(&mut reader, "GET k"), "+QUEUED");
+    writer.run("SET k 1");
+    assert_eq!(ask(&mut reader, "EXEC"), "*1 $1 1", "nothing was read before");
+    writer.run("SET k 2");
+    assert_eq!(next(&mut reader), ">2 $10 invalidate *1 $1 k");
+    writer.send(&[resp("MULTI"), resp("SET k 3"), resp("PUBLISH none x"), resp("EXEC")].concat());
+    (0..4).for_each(|_| _ = writer.read());
+    assert_eq!(ask(&mut reader, "GET k"), "$1 3");
+    writer.send(&[resp("MULTI"), resp("SET k 4"), resp("FLUSHALL"), resp("EXEC")].concat());
+    assert_eq!(next(&mut reader), ">2 $10 invalidate _");
+}
+
 /// A client with a cache of its own reads while others write: when all is quiet, what it has is what there is.
 fn a_cache_is_never_stale(setup: Setup) {
     let server = setup.start(&[]);
@@ -259,6 +276,19 @@ fn other_protocols_change_keys_too(setup: Setup) {
     let mut json = server.connect();
     json.send(b"{\"key\":\"k\",\"value\":\"v\"}\n");
     assert_eq!(next(&mut reader), ">2 $10 invalidate *1 $1 k");
+    let mut memcached = server.connect();
+    for (line, told) in [
+        ("set k 0 0 1\r\nx\r\n", "*1 $1 k"),
+        ("append k 0 0 1\r\n1\r\n", "*1 $1 k"),
+        ("touch k 100\r\n", "*1 $1 k"),
+        ("md k I T30\r\n", "*1 $1 k"),
+        ("delete k\r\n", "*1 $1 k"),
+        ("flush_all\r\n", "_"),
+    ] {
+        ask(&mut reader, "GET k");
+        memcached.send(line.as_bytes());
+        assert_eq!(next(&mut reader), format!(">2 $10 invalidate {told}"), "{line}");
+    }
 }
 
 fn clients_are_told_where_to_go(setup: Setup) {

@@ -35,9 +35,6 @@ pub trait Pushes {
     /// Whether there is a connection of this number.
     fn is_connected(&self, id: u64) -> bool;
 
-    /// All keys are gone, or not what they were: who tracks any is to forget all.
-    fn keys_flushed(&self);
-
     /// MONITOR.
     fn monitor(&self, id: u64, on: bool);
 }

@@ -235,7 +235,6 @@ impl Pushes for NobodyListens {
     fn is_connected(&self, id: u64) -> bool {
         id == 1
     }
-    fn keys_flushed(&self) {}
     fn monitor(&self, _id: u64, _on: bool) {}
 }
 

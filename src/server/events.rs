@@ -69,7 +69,7 @@ impl Shared {
         let mut changes = self.events.changes.lock();
         self.store.journal().take(&mut changes);
         if self.tracking.any() {
-            if changes.lost {
+            if changes.lost || changes.flushed {
                 self.tell_flushed(&mut wakes);
             } else {
                 let mut told = Vec::new();

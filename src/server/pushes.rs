@@ -47,10 +47,6 @@ impl Pushes for Shared {
         self.clients.find(id).is_some()
     }
 
-    fn keys_flushed(&self) {
-        self.tell_flushed(&mut self.wakes());
-    }
-
     fn monitor(&self, id: u64, on: bool) {
         match self.clients.find(id) {
             Some(client) if on => self.monitors.add(client),

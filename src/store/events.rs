@@ -152,6 +152,8 @@ pub struct Changes {
     changes: Vec<Change>,
     /// Some were dropped.
     pub lost: bool,
+    /// A database was emptied, or is another now: of that no key is told.
+    pub flushed: bool,
 }
 
 impl Changes {
@@ -171,6 +173,7 @@ impl Changes {
         self.keys.clear();
         self.changes.clear();
         self.lost = false;
+        self.flushed = false;
     }
 
     fn bytes(&self) -> usize {
@@ -220,6 +223,14 @@ impl Journal {
     pub fn note(&self, what: Happening, db: u8, origin: u32, key: &[u8]) {
         if self.wanted.0.load(Relaxed) & what.bits() != 0 {
             self.put(what, db, origin, key);
+        }
+    }
+
+    /// All keys of a database are gone, or others.
+    pub fn note_flush(&self) {
+        if self.wanted.0.load(Relaxed) & class::TRACKED != 0 {
+            self.changes.lock().flushed = true;
+            self.pending.store(true, Relaxed);
         }
     }
 

@@ -40,6 +40,21 @@ pub fn queued(conn: &Conn, env: &TurnEnv<'_>, lines: &mut Vec<u8>) {
     }
 }
 
+/// Looks at a command that runs alone, and, where that is EXEC, first at those that were queued.
+#[cold]
+pub fn barrier(conn: &Conn, args: &[&[u8]], env: &TurnEnv<'_>, lines: &mut Vec<u8>) {
+    if let Some(transaction) = &conn.session.transaction
+        && spec_of(args).is_some_and(|spec| spec.name == "exec")
+    {
+        let mut queued = Vec::new();
+        for index in 0..transaction.len() {
+            transaction.command(index, &mut queued);
+            command(conn, &queued, env, lines);
+        }
+    }
+    command(conn, args, env, lines);
+}
+
 /// CLIENT CACHING holds for one command.
 pub fn executed(conn: &mut Conn, args: &[&[u8]]) {
     if let Some(tracking) = conn.session.listening.as_mut().and_then(|listening| listening.tracking.as_mut())

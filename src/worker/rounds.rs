@@ -361,7 +361,7 @@ impl Rounds {
             if args[0].eq_ignore_ascii_case(b"exec") {
                 observe::queued(conn, env, &mut self.lines);
             }
-            observe::command(conn, args, env, &mut self.lines);
+            observe::barrier(conn, args, env, &mut self.lines);
         }
         conn.session.command_begins();
         let mut context = Context {

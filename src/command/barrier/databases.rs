@@ -28,6 +28,7 @@ pub fn flushall(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> 
 /// Empties one database, or all. All partitions are held: nobody sees it half done.
 pub fn flush_store(store: &Store, db: Option<u8>) {
     super::LockedSet::all(store).iter_mut().for_each(|partition| partition.flush(db));
+    store.journal().note_flush();
 }
 
 /// Constant time either way, so ASYNC and SYNC are one.
@@ -38,7 +39,7 @@ fn flush(args: &[&[u8]], db: Option<u8>, ctx: &mut Context<'_>, out: &mut Writer
             return Err(SYNTAX.into());
         }
         ctx.lock_all().iter_mut().for_each(|partition| partition.flush(db));
-        ctx.host.pushes().keys_flushed();
+        ctx.store.journal().note_flush();
         out.ok();
         Ok(())
     })
@@ -64,7 +65,7 @@ pub fn swapdb(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
         ctx.lock_all().iter_mut().for_each(|partition| partition.swap_databases(first, second));
         // Redis tells nobody, and clients go on with what was in the other database.
         if first != second {
-            ctx.host.pushes().keys_flushed();
+            ctx.store.journal().note_flush();
         }
         out.ok();
         Ok(())

@@ -36,7 +36,6 @@ const ALL: Fetch = Fetch {
     access: true,
     no_bump: false,
     bystander: false,
-    waits: false,
     touch: None,
     vivify: None,
     recache_below_ms: None,
