@@ -133,6 +133,10 @@ impl Clock for Still {
     fn now_ms(&self) -> u64 {
         1 << 40
     }
+
+    fn ticks_ns(&self) -> u64 {
+        0
+    }
 }
 
 /// Delivers one lot of bytes on every connection and turn.

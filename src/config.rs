@@ -42,6 +42,28 @@ impl IoEngine {
     }
 }
 
+/// `--enable-debug-command`: who may use DEBUG.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum DebugCommand {
+    /// Nobody.
+    No,
+    /// Clients on this machine.
+    Local,
+    /// Everybody.
+    Yes,
+}
+
+impl DebugCommand {
+    /// As the flag takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            DebugCommand::No => "no",
+            DebugCommand::Local => "local",
+            DebugCommand::Yes => "yes",
+        }
+    }
+}
+
 /// `--log-level`: what reaches standard error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub enum LogLevel {
@@ -93,6 +115,12 @@ pub struct Config {
     pub max_clients: usize,
     /// Initial, seconds, 0: off; live in `server::Settings`.
     pub idle_timeout_s: u64,
+    /// Initial; the live ones are the observer's.
+    pub slowlog_slower_than_us: i64,
+    pub slowlog_max_len: usize,
+    /// Initial, 0: off; live in the observer.
+    pub latency_threshold_ms: u64,
+    pub debug_command: DebugCommand,
     /// The largest single request; a longer one loses its connection.
     pub max_request: usize,
     /// Received requests, in bytes, that cannot be executed yet, at which a connection's reading pauses.
@@ -155,6 +183,13 @@ impl Config {
         if args.max_clients == 0 || args.max_clients > limits::MAX_CLIENTS_MOST {
             conflict!("--max-clients {}: choose 1 to {}.", args.max_clients, limits::MAX_CLIENTS_MOST);
         }
+        if args.slowlog_max_len > limits::SLOWLOG_MAX_LEN_MOST {
+            conflict!(
+                "--slowlog-max-len {}: choose 0 to {}.",
+                args.slowlog_max_len,
+                limits::SLOWLOG_MAX_LEN_MOST
+            );
+        }
         let own_ports = own_ports(&args)?;
         let mut bind = args.bind.clone();
         // "0.0.0.0" is left to mean IPv4 only; "*" never reaches us (it is the default).
@@ -181,6 +216,10 @@ impl Config {
             protected_mode: args.protected_mode == args::Switch::Yes,
             max_clients: args.max_clients,
             idle_timeout_s: args.timeout,
+            slowlog_slower_than_us: args.slowlog_log_slower_than,
+            slowlog_max_len: args.slowlog_max_len,
+            latency_threshold_ms: args.latency_monitor_threshold,
+            debug_command: args.enable_debug_command,
             max_request,
             max_inbox,
             output_high,

@@ -9,6 +9,7 @@ pub mod config;
 pub mod conn;
 pub mod control;
 pub mod limits;
+pub mod observe;
 pub mod proto;
 pub mod ring;
 pub mod server;

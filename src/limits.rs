@@ -145,6 +145,27 @@ pub const HTTP_UNWANTED_BODY: usize = 64 << 10;
 pub const HTTP_BATCH_BYTES: usize = 8 << 20;
 /// Most operations in a batch over HTTP.
 pub const HTTP_BATCH_OPS: usize = 10_000;
+/// `--slowlog-log-slower-than`, microseconds (Redis: 10,000); negative: nothing is logged.
+pub const SLOWLOG_SLOWER_THAN_US: i64 = 10_000;
+/// `--slowlog-max-len`, entries (Redis: 128).
+pub const SLOWLOG_MAX_LEN: usize = 128;
+/// `--slowlog-max-len`, most: an entry takes up to five kilobytes.
+pub const SLOWLOG_MAX_LEN_MOST: usize = 10_000;
+/// Arguments that an entry of the slow log keeps, and bytes of each.
+pub const SLOWLOG_ARGS: usize = 32;
+pub const SLOWLOG_ARG_BYTES: usize = 128;
+/// Seconds of a latency event's past that are kept (Redis: 160).
+pub const LATENCY_SAMPLES: usize = 160;
+/// HOTKEYS START: keys told by default, and at most.
+pub const HOTKEYS_COUNT: usize = 10;
+pub const HOTKEYS_COUNT_MOST: usize = 64;
+/// Counters for each key that HOTKEYS is to tell: the more, the smaller the error.
+pub const HOTKEYS_COUNTERS_PER_KEY: usize = 16;
+/// Bytes of a key that HOTKEYS keeps.
+pub const HOTKEYS_KEY_BYTES: usize = 1_024;
+/// HOTKEYS START DURATION, most seconds; DEBUG SLEEP, most seconds.
+pub const HOTKEYS_DURATION_S: u64 = 1_000_000;
+pub const DEBUG_SLEEP_S: f64 = 60.0;
 
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;

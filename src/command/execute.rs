@@ -173,7 +173,7 @@ fn run(
         Op::BitPos { bit, range } => Ok(bits::bit_pos(place, *bit, range)),
         Op::BitField(ops) => bitfield::bit_field(place, scratch, ops, resp3),
         Op::Fetch(how) => items::fetch(place, scratch, how),
-        Op::Store(item) => items::store(place, scratch, item),
+        Op::Store { value, how } => items::store(place, scratch, value, how),
         Op::Remove(how) => items::remove(place, how),
         Op::Count(how) => items::count(place, scratch, how),
     }

@@ -1,5 +1,7 @@
 //! What commands ask of the server around them. Commands are pure: clocks, sockets and other workers are behind this trait.
 
+use crate::observe::{Histogram, Observer};
+
 /// The Redis version that INFO and HELLO report. Clients switch features on by it; redis-py asks for at least this one before it
 /// caches on its own side.
 pub const REDIS_VERSION: &str = "7.4.0";
@@ -170,4 +172,22 @@ pub trait Host {
 
     /// Begins to drain the server, as SIGTERM does, if commands may do that (`--memcached-shutdown`); else false.
     fn shut_down(&self) -> bool;
+
+    /// What the server has noted of its own work.
+    fn observer(&self) -> &Observer;
+
+    /// How long commands took since CONFIG RESETSTAT, by row of the command table, over all workers.
+    fn command_times(&self) -> Vec<Histogram>;
+
+    /// HOTKEYS START: the process's CPU time is counted from here on.
+    fn hotkeys_begin(&self);
+
+    /// CPU time of the process since then, microseconds: in its own code, in the kernel.
+    fn hotkeys_cpu_us(&self) -> (u64, u64);
+
+    /// Whether this connection may use DEBUG.
+    fn debug_allowed(&self, client: u64) -> bool;
+
+    /// DEBUG SLEEP: does nothing for so long.
+    fn sleep_ms(&self, ms: u64);
 }

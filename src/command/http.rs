@@ -9,7 +9,7 @@ mod browser;
 mod keys;
 mod target;
 
-use super::{Barrier, CommandStats, Deferred, Flow, PlanContext, Request, Step};
+use super::{Barrier, CommandStats, Flow, PlanContext, Request, Step};
 use crate::limits::{HTTP_BATCH_BYTES, HTTP_UNWANTED_BODY};
 use crate::proto::http::{
     self, Body, Connection, Found, Framing, Head, Manner, Method, Problem, Read, State, problem, put_empty,
@@ -163,44 +163,37 @@ impl<'a> Turn<'_, 'a, '_> {
         if self.ctx.holds(asked.writes()) {
             return Step::Paused;
         }
-        if !asked_for_body(&asked) {
-            let Some((consumed, skip)) = self.without_body() else {
-                return lost(&problem::TOO_LARGE, &manner, stats);
-            };
-            state.done(skip);
-            match asked {
-                Asked::Key(key) => self.requests.push(key.request(&[], manner, self.ctx)),
-                Asked::Nothing(fields) => {
-                    self.answer(|out| put_empty(204, fields, &manner, out));
+        let (consumed, body, skip) = if asked_for_body(&asked) {
+            let most = asked.longest_body(limits);
+            match http::read(self.rest, self.head, state, limits, most) {
+                Read::Whole { consumed, body } => (consumed, body, 0),
+                Read::Incomplete { need } => return self.wait(need, state),
+                Read::Lost(problem::TOO_LARGE) if matches!(asked, Asked::Batch) => {
+                    return lost(&problem::BATCH_TOO_LARGE, &manner, stats);
                 }
-                Asked::Page(text) => self.answer(|out| put_page(text, &manner, out)),
-                Asked::Batch => {}
+                Read::Lost(problem) => return lost(&problem, &manner, stats),
             }
-            return end(consumed, &manner);
-        }
-        let most = asked.longest_body(limits);
-        let (consumed, body) = match http::read(self.rest, self.head, state, limits, most) {
-            Read::Whole { consumed, body } => (consumed, body),
-            Read::Incomplete { need } => return self.wait(need, state),
-            Read::Lost(problem::TOO_LARGE) if matches!(asked, Asked::Batch) => {
-                return lost(&problem::BATCH_TOO_LARGE, &manner, stats);
+        } else {
+            match self.without_body() {
+                Some((consumed, skip)) => (consumed, Body::Whole(b""), skip),
+                None => return lost(&problem::TOO_LARGE, &manner, stats),
             }
-            Read::Lost(problem) => return lost(&problem, &manner, stats),
         };
-        state.done(0);
+        state.done(skip);
         match asked {
-            Asked::Key(key) => match key.write(body, manner, self.ctx) {
-                Ok(keys::Write::Request(request)) => self.requests.push(request),
-                Ok(keys::Write::Deferred(deferred)) => return barrier(consumed, deferred),
+            Asked::Key(key) => match key.request(body, manner, self.ctx) {
+                Ok(request) => self.requests.push(request),
                 Err(problem) => {
                     stats.errors += 1;
                     self.answer(|out| put_problem(&problem, &manner, out));
                 }
             },
-            _ => {
-                let body = joined(body, self.ctx);
-                return barrier(consumed, self.ctx.bump.alloc(batch::Batch { body, manner }));
+            Asked::Batch => {
+                let batch = batch::Batch { body: joined(body, self.ctx), manner };
+                return Step::Barrier { consumed, barrier: Barrier::Other(self.ctx.bump.alloc(batch)) };
             }
+            Asked::Nothing(fields) => self.answer(|out| put_empty(204, fields, &manner, out)),
+            Asked::Page(text) => self.answer(|out| put_page(text, &manner, out)),
         }
         end(consumed, &manner)
     }
@@ -266,10 +259,6 @@ fn end<'a>(consumed: usize, manner: &Manner<'_>) -> Step<'a> {
         Connection::Close => Step::Last { consumed },
         Connection::Keep | Connection::KeepSaid => Step::Planned { consumed },
     }
-}
-
-fn barrier<'a>(consumed: usize, deferred: &'a dyn Deferred) -> Step<'a> {
-    Step::Barrier { consumed, barrier: Barrier::Other(deferred) }
 }
 
 /// What becomes of the connection after a barrier.

@@ -74,8 +74,12 @@ pub enum Op<'a> {
     BitField(&'a [FieldOp]),
     /// The item with what is known of it.
     Fetch(&'a Fetch),
-    /// Writes an item with client flags, or under a CAS.
-    Store(&'a StoreItem<'a>),
+    /// Writes an item with client flags, or under a CAS. The value is not among the rest: what lies in the bump is never dropped, and a
+    /// large value must be.
+    Store {
+        value: Payload<'a>,
+        how: &'a StoreItem,
+    },
     /// Removes an item, or marks it stale.
     Remove(&'a RemoveItem),
     /// Counts without sign, as memcached does: up it wraps at 64 bits, down it ends at 0.
@@ -108,9 +112,8 @@ pub struct Fetch {
 
 /// Writing an item, as memcached's `ms` can. Answers `Ok` (or `Item`, if the CAS is wanted), `NotStored`, `Exists`, `Nil`: no item
 /// to compare with.
-#[derive(Clone, Debug)]
-pub struct StoreItem<'a> {
-    pub value: Payload<'a>,
+#[derive(Clone, Copy, Debug)]
+pub struct StoreItem {
     /// The client's own flags. APPEND and PREPEND leave those that are there.
     pub flags: u32,
     pub expiry: Expiry,
@@ -165,6 +168,52 @@ pub struct Count {
     pub cas: bool,
 }
 
+impl Op<'_> {
+    /// The command that does this, as the slow log names it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Op::Get => "GET",
+            Op::Set { .. } | Op::SetIf { .. } => "SET",
+            Op::GetDel => "GETDEL",
+            Op::GetEx(_) => "GETEX",
+            Op::GetInArray => "MGET",
+            Op::Strlen => "STRLEN",
+            Op::GetRange { .. } => "GETRANGE",
+            Op::Digest => "DIGEST",
+            Op::Append(_) => "APPEND",
+            Op::SetRange { .. } => "SETRANGE",
+            Op::IncrBy(_) => "INCRBY",
+            Op::IncrByFloat(_) => "INCRBYFLOAT",
+            Op::Del => "DEL",
+            Op::DelIf(_) => "DELEX",
+            Op::Exists => "EXISTS",
+            Op::Touch => "TOUCH",
+            Op::TypeOf => "TYPE",
+            Op::Ttl(_) => "PTTL",
+            Op::ExpireAt { .. } => "PEXPIREAT",
+            Op::Persist => "PERSIST",
+            Op::Object(_) => "OBJECT",
+            Op::MemoryUsage => "MEMORY",
+            Op::Move { .. } => "MOVE",
+            Op::GetBit(_) => "GETBIT",
+            Op::SetBit { .. } => "SETBIT",
+            Op::BitCount(_) => "BITCOUNT",
+            Op::BitPos { .. } => "BITPOS",
+            Op::BitField(_) => "BITFIELD",
+            // What memcached calls them: these serve other protocols than Redis's.
+            Op::Fetch(_) => "mg",
+            Op::Store { .. } => "ms",
+            Op::Remove(_) => "md",
+            Op::Count(_) => "ma",
+        }
+    }
+
+    /// Whether its time grows with the length of the value, beyond copying it.
+    pub fn is_linear(&self) -> bool {
+        matches!(self, Op::Digest | Op::BitCount(_) | Op::BitPos { .. } | Op::Append(_) | Op::SetRange { .. })
+    }
+}
+
 /// A value on its way into the store. Values over [`crate::store::Store::large_threshold`] have memory of their own already.
 #[derive(Clone, Debug)]
 pub enum Payload<'a> {
@@ -179,6 +228,18 @@ impl<'a> Payload<'a> {
             Payload::Inline(bytes) => bytes,
             Payload::Large(bytes) => bytes,
         }
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Payload::Inline(bytes) => bytes.len(),
+            Payload::Large(bytes) => bytes.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// As the store takes it. Kept here as well: a request that meets a full partition is tried again.

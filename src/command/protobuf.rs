@@ -189,8 +189,7 @@ fn set_op<'a>(
         Condition::IfAbsent => StoreMode::Add,
         Condition::IfPresent => StoreMode::Replace,
     };
-    Ok(Op::Store(bump.alloc(StoreItem {
-        value,
+    let how = bump.alloc(StoreItem {
         flags: set.flags,
         expiry,
         mode,
@@ -199,7 +198,8 @@ fn set_op<'a>(
         new_cas: None,
         cas: set.want_cas,
         vivify: None,
-    })))
+    });
+    Ok(Op::Store { value, how })
 }
 
 /// As [`super::payload`], with the reason as the store gives it.

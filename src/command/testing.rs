@@ -5,6 +5,7 @@
 //! Without a protocol version the lines run in RESP2.
 
 use super::*;
+use crate::observe::{Histogram, Observer};
 use crate::proto::Scratch;
 use crate::store::{Budget, Eviction, StoreConfig};
 use std::sync::Arc;
@@ -244,4 +245,25 @@ impl Host for QuietHost {
     fn shut_down(&self) -> bool {
         false
     }
+
+    fn observer(&self) -> &Observer {
+        static QUIET: std::sync::LazyLock<Observer> = std::sync::LazyLock::new(Observer::default);
+        &QUIET
+    }
+
+    fn command_times(&self) -> Vec<Histogram> {
+        Vec::new()
+    }
+
+    fn hotkeys_begin(&self) {}
+
+    fn hotkeys_cpu_us(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn debug_allowed(&self, _client: u64) -> bool {
+        false
+    }
+
+    fn sleep_ms(&self, _ms: u64) {}
 }

@@ -1,7 +1,7 @@
 //! The flags as clap reads them. Their help is the manual: each line says what the flag is for, its unit, its default.
 
 use super::size::{MemorySize, parse_bytes, parse_memory};
-use super::{ADMIN_BIND, IoEngine, LogLevel};
+use super::{ADMIN_BIND, DebugCommand, IoEngine, LogLevel};
 use crate::limits;
 use clap::builder::BoolishValueParser;
 use clap::{Parser, ValueEnum};
@@ -108,6 +108,23 @@ pub struct Args {
     #[arg(long, env = "KV_TIMEOUT", default_value_t = 0,
           value_parser = clap::value_parser!(u64).range(0..=limits::TIMEOUT_S))]
     pub timeout: u64,
+
+    /// Microseconds from which on a command is in the slow log; -1: none is.
+    #[arg(long, env = "KV_SLOWLOG_LOG_SLOWER_THAN", default_value_t = limits::SLOWLOG_SLOWER_THAN_US,
+          allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
+    pub slowlog_log_slower_than: i64,
+
+    /// Entries that the slow log keeps.
+    #[arg(long, env = "KV_SLOWLOG_MAX_LEN", default_value_t = limits::SLOWLOG_MAX_LEN)]
+    pub slowlog_max_len: usize,
+
+    /// Milliseconds from which on LATENCY notes what took long; 0: nothing.
+    #[arg(long, env = "KV_LATENCY_MONITOR_THRESHOLD", default_value_t = 0)]
+    pub latency_monitor_threshold: u64,
+
+    /// Who may use DEBUG, which can stop a worker.
+    #[arg(long, env = "KV_ENABLE_DEBUG_COMMAND", value_enum, default_value_t = DebugCommand::No)]
+    pub enable_debug_command: DebugCommand,
 
     /// Largest single request [default: --max-value-size and 1 MiB].
     #[arg(long, env = "KV_MAX_REQUEST", value_parser = parse_bytes)]

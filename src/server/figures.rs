@@ -2,6 +2,8 @@
 
 use super::sampler::Rates;
 use super::shared::{Baseline, Shared};
+use crate::command::COMMANDS;
+use crate::observe::Histogram;
 use crate::stats::StatsSnapshot;
 use crate::store::DATABASES;
 use crate::sys::machine::{self, CpuTimes};
@@ -128,11 +130,31 @@ impl Shared {
         }
     }
 
+    /// How long commands took since the start, by row of the command table.
+    fn times(&self) -> Vec<Histogram> {
+        let mut sums = vec![Histogram::default(); COMMANDS.len()];
+        self.workers.iter().for_each(|worker| worker.times.add_to(&mut sums));
+        sums
+    }
+
+    /// The same since CONFIG RESETSTAT.
+    pub(super) fn times_since_reset(&self) -> Vec<Histogram> {
+        let mut times = self.times();
+        for (times, before) in times.iter_mut().zip(&self.baseline.lock().times) {
+            *times = times.since(before);
+        }
+        times
+    }
+
     /// CONFIG RESETSTAT: what INFO counts begins anew. /metrics goes on counting, as Prometheus expects of counters.
     pub(super) fn reset_baseline(&self) {
         let keyspace = self.keyspace();
-        *self.baseline.lock() =
-            Baseline { workers: self.totals(), evicted: keyspace.evicted, expired: keyspace.expired };
+        *self.baseline.lock() = Baseline {
+            workers: self.totals(),
+            evicted: keyspace.evicted,
+            expired: keyspace.expired,
+            times: self.times(),
+        };
         self.sampler.reset();
     }
 }

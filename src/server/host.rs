@@ -3,7 +3,11 @@
 use super::shared::{Message, Shared, unix_us};
 use crate::command::glob::Glob;
 use crate::command::{ClientFilter, Host, PauseMode, StatsOf};
+use crate::config::DebugCommand;
 use crate::conn::Session;
+use crate::observe::{Histogram, Observer};
+use crate::sys::listener::is_local;
+use crate::sys::machine;
 use crate::sys::signals;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -101,6 +105,35 @@ impl Host for Shared {
             signals::terminate();
         }
         self.config.memcached_shutdown
+    }
+
+    fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    fn command_times(&self) -> Vec<Histogram> {
+        self.times_since_reset()
+    }
+
+    fn hotkeys_begin(&self) {
+        *self.hotkeys_cpu.lock() = machine::cpu_times();
+    }
+
+    fn hotkeys_cpu_us(&self) -> (u64, u64) {
+        let (then, now) = (self.hotkeys_cpu.lock(), machine::cpu_times());
+        (now.user_us.saturating_sub(then.user_us), now.system_us.saturating_sub(then.system_us))
+    }
+
+    fn debug_allowed(&self, client: u64) -> bool {
+        match self.config.debug_command {
+            DebugCommand::No => false,
+            DebugCommand::Yes => true,
+            DebugCommand::Local => self.clients.find(client).is_some_and(|client| is_local(client.addr)),
+        }
+    }
+
+    fn sleep_ms(&self, ms: u64) {
+        std::thread::sleep(std::time::Duration::from_millis(ms));
     }
 }
 

@@ -221,13 +221,16 @@ fn cpu(out: &mut String, _: &Shared, f: &Figures) {
     );
 }
 
-/// The time fields are there because readers of these lines require them. They are 0: the clock is read once per turn, not per command.
-fn commandstats(out: &mut String, _: &Shared, f: &Figures) {
-    for (spec, calls) in COMMANDS.iter().zip(&f.since_reset.calls).filter(|(_, calls)| **calls > 0) {
-        let name = spec.name;
+/// Times are of batches, shared among their commands, and of what runs alone.
+fn commandstats(out: &mut String, shared: &Shared, f: &Figures) {
+    let times = shared.times_since_reset();
+    let rows = COMMANDS.iter().zip(&f.since_reset.calls).zip(times);
+    for ((spec, calls), times) in rows.filter(|((_, calls), _)| **calls > 0) {
+        let (name, us) = (spec.name, times.total_ns / 1000);
+        let each = times.total_ns as f64 / 1000.0 / *calls as f64;
         let _ = write!(
             out,
-            "cmdstat_{name}:calls={calls},usec=0,usec_per_call=0.00,rejected_calls=0,failed_calls=0\r\n"
+            "cmdstat_{name}:calls={calls},usec={us},usec_per_call={each:.2},rejected_calls=0,failed_calls=0\r\n"
         );
     }
 }

@@ -20,6 +20,9 @@ enum Change {
     Password(Vec<u8>),
     ProtectedMode(bool),
     LogLevel(LogLevel),
+    SlowerThan(i64),
+    SlowlogLen(usize),
+    LatencyThreshold(u64),
     Nothing,
 }
 
@@ -53,8 +56,11 @@ impl Shared {
             ("daemonize", "no".into()),
             ("databases", DATABASES.to_string()),
             ("drain-timeout", config.drain_timeout.as_secs().to_string()),
+            ("enable-debug-command", config.debug_command.name().into()),
             ("io-engine", config.engine.name().into()),
             ("io-threads", config.threads.to_string()),
+            ("latency-monitor-threshold", self.observer.events.threshold_ms().to_string()),
+            ("latency-tracking", "yes".into()),
             ("lazyfree-lazy-user-flush", "yes".into()),
             ("loglevel", level_name(log::level()).into()),
             ("maxclients", settings.max_clients().to_string()),
@@ -68,6 +74,8 @@ impl Shared {
             ("requirepass", password),
             ("save", String::new()),
             ("slave-read-only", "yes".into()),
+            ("slowlog-log-slower-than", self.observer.slowlog.threshold_us().to_string()),
+            ("slowlog-max-len", self.observer.slowlog.max_len().to_string()),
             ("tcp-backlog", config.tcp_backlog.to_string()),
             ("tcp-keepalive", config.tcp_keepalive_s.to_string()),
             ("timeout", settings.idle_timeout_s().to_string()),
@@ -106,6 +114,22 @@ impl Shared {
                 Ok(seconds) if seconds <= limits::TIMEOUT_S => Ok(Change::Timeout(seconds)),
                 _ => Err(format!("argument must be between 0 and {} inclusive", limits::TIMEOUT_S)),
             },
+            "slowlog-log-slower-than" => text
+                .parse()
+                .ok()
+                .filter(|us| *us >= -1)
+                .map(Change::SlowerThan)
+                .ok_or_else(|| "argument must be between -1 and 9223372036854775807 inclusive".into()),
+            "slowlog-max-len" => match text.parse() {
+                Ok(len) if len <= limits::SLOWLOG_MAX_LEN_MOST => Ok(Change::SlowlogLen(len)),
+                _ => {
+                    Err(format!("argument must be between 0 and {} inclusive", limits::SLOWLOG_MAX_LEN_MOST))
+                }
+            },
+            "latency-monitor-threshold" => text
+                .parse()
+                .map(Change::LatencyThreshold)
+                .map_err(|_| "argument must be between 0 and 9223372036854775807 inclusive".into()),
             "requirepass" if value.len() > limits::PASSWORD_LEN => {
                 Err("Password is longer than 512 bytes".into())
             }
@@ -163,6 +187,9 @@ impl Shared {
             Change::Password(password) => settings.set_password(&password),
             Change::ProtectedMode(on) => settings.set_protected_mode(on),
             Change::LogLevel(level) => log::set_level(level),
+            Change::SlowerThan(us) => self.observer.slowlog.set_threshold_us(us),
+            Change::SlowlogLen(len) => self.observer.slowlog.set_max_len(len),
+            Change::LatencyThreshold(ms) => self.observer.events.set_threshold_ms(ms),
             Change::Nothing => {}
         }
     }

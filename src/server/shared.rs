@@ -19,11 +19,13 @@ use super::settings::Settings;
 use crate::command::COMMANDS;
 use crate::config::Config;
 use crate::limits;
+use crate::observe::{Histogram, Histograms, Observer};
 use crate::proto::{ParseLimits, Spoken};
 use crate::ring::Waker;
 use crate::stats::{StatsSnapshot, WorkerStats};
 use crate::store::Store;
 use crate::sys::listener::is_local;
+use crate::sys::machine::CpuTimes;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -64,6 +66,8 @@ impl Refusal {
 /// One worker, seen from outside.
 pub struct WorkerHandle {
     pub stats: Arc<WorkerStats>,
+    /// How long its commands took.
+    pub times: Arc<Histograms>,
     /// Set once, when the worker has its driver.
     engine: OnceLock<Engine>,
     messages: Mutex<Vec<Message>>,
@@ -89,6 +93,9 @@ pub struct Shared {
     pub addresses: Vec<SocketAddr>,
     /// What each of them speaks.
     pub spoken: Vec<Spoken>,
+    pub observer: Observer,
+    /// When the last HOTKEYS session began.
+    pub(super) hotkeys_cpu: Mutex<CpuTimes>,
     pub(super) sampler: Sampler,
     /// What had been counted at CONFIG RESETSTAT.
     pub(super) baseline: Mutex<Baseline>,
@@ -106,6 +113,15 @@ pub(super) struct Baseline {
     pub workers: StatsSnapshot,
     pub evicted: u64,
     pub expired: u64,
+    pub times: Vec<Histogram>,
+}
+
+fn observer_of(config: &Config) -> Observer {
+    let observer = Observer::default();
+    observer.slowlog.set_threshold_us(config.slowlog_slower_than_us);
+    observer.slowlog.set_max_len(config.slowlog_max_len);
+    observer.events.set_threshold_ms(config.latency_threshold_ms);
+    observer
 }
 
 impl Shared {
@@ -119,6 +135,7 @@ impl Shared {
     ) -> Shared {
         let worker = |_| WorkerHandle {
             stats: Arc::new(WorkerStats::new(COMMANDS.len())),
+            times: Arc::new(Histograms::new(COMMANDS.len())),
             engine: OnceLock::new(),
             messages: Mutex::default(),
         };
@@ -131,6 +148,8 @@ impl Shared {
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,
+            observer: observer_of(&config),
+            hotkeys_cpu: Mutex::default(),
             sampler: Sampler::default(),
             baseline: Mutex::default(),
             run_id: format!("{:016x}{:016x}{:08x}", seed[0], seed[1], seed[2] >> 32),

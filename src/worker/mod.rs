@@ -22,8 +22,10 @@ mod rounds;
 mod simulation;
 mod start;
 mod upkeep;
+mod watch;
 
 use crate::conn::Inbox;
+use crate::observe::LatencyEvent;
 use crate::proto::ParseLimits;
 use crate::ring::{ConnId, Driver, Event, Outgoing};
 use crate::server::Shared;
@@ -47,16 +49,31 @@ const ROOM_STEP: usize = 256 << 10;
 pub trait Clock {
     /// Unix time in milliseconds.
     fn now_ms(&self) -> u64;
+
+    /// Nanoseconds since some moment: for how long something took.
+    fn ticks_ns(&self) -> u64;
 }
 
-/// The machine's clock.
+/// The machine's clocks.
 #[derive(Clone, Copy, Debug)]
-pub struct SystemClock;
+pub struct SystemClock {
+    started: std::time::Instant,
+}
+
+impl Default for SystemClock {
+    fn default() -> SystemClock {
+        SystemClock { started: std::time::Instant::now() }
+    }
+}
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> u64 {
         let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         since_epoch.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn ticks_ns(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
 
@@ -156,6 +173,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.driver.turn(&mut self.outgoing, timeout)?;
         self.now_ms = self.clock.now_ms();
         self.turn += 1;
+        let began = self.watched_ticks();
         self.settle_sends();
 
         self.intake();
@@ -166,7 +184,20 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.queue_output();
         self.close_finished();
         self.publish();
+        self.note(LatencyEvent::Turn, began);
         Ok(())
+    }
+
+    /// The clock, if anybody wants to know what takes long: reading it costs a system that is nearly idle something.
+    fn watched_ticks(&self) -> Option<u64> {
+        (self.shared.observer.events.threshold_ms() > 0).then(|| self.clock.ticks_ns())
+    }
+
+    fn note(&self, event: LatencyEvent, began: Option<u64>) {
+        if let Some(began) = began {
+            let took_ns = self.clock.ticks_ns().saturating_sub(began);
+            self.shared.observer.events.note(event, took_ns, self.now_ms / 1000);
+        }
     }
 
     /// Sorts the turn's events: state changes now, received bytes into sources.
@@ -207,7 +238,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             SourceBytes::Inbox(inbox) => inbox.unread(),
         }));
         let turn_output = self.shared.config.turn_output();
-        let env = TurnEnv { shared: &self.shared, limits: &self.limits, turn_output, now_ms: self.now_ms };
+        let env = TurnEnv {
+            shared: &self.shared,
+            worker: self.id,
+            limits: &self.limits,
+            clock: &self.clock,
+            turn_output,
+            now_ms: self.now_ms,
+        };
         self.rounds.play(&mut self.conns, &self.sources, &slices, &mut self.progress, &env);
         self.slices = rounds::recycle(slices);
         // Whom the turn had no room for comes first in the next, or who asks for much could keep others waiting for ever.

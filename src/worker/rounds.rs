@@ -5,9 +5,11 @@
 //! connection has had its share of the turn. Requests borrow their keys and values from the receive buffers; nothing is allocated
 //! for a common command.
 
+use super::Clock;
 use super::batch::Batcher;
 use super::connections::{Conn, Connections};
 use super::parser::{Parser, Place, Run, RunEnd};
+use super::watch::Watch;
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Request, table};
 use crate::conn::{Inbox, ReplyMode};
 use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
@@ -97,6 +99,7 @@ pub struct Rounds {
     scratch: Scratch,
     pub batcher: Batcher,
     pub stats: CommandStats,
+    watch: Watch,
     pub replies: ReplyBuf,
     pub outputs: Vec<Output>,
     pub requests_done: u64,
@@ -110,6 +113,9 @@ pub struct Rounds {
 /// What stays the same over a turn.
 pub struct TurnEnv<'t> {
     pub shared: &'t Shared,
+    /// The number of the worker whose turn it is.
+    pub worker: usize,
+    pub clock: &'t dyn Clock,
     pub limits: &'t ParseLimits,
     /// Reply bytes of one turn.
     pub turn_output: usize,
@@ -133,6 +139,7 @@ impl Rounds {
             scratch: Scratch::default(),
             batcher,
             stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            watch: Watch::new(COMMANDS.len()),
             replies: ReplyBuf::default(),
             outputs: Vec::new(),
             requests_done: 0,
@@ -231,6 +238,7 @@ impl Rounds {
             runs.push(Run { source, requests: start..requests.len(), end, before_last });
         }
 
+        let began = env.clock.ticks_ns();
         self.batcher.execute(
             &env.shared.store,
             &mut requests,
@@ -238,6 +246,8 @@ impl Rounds {
             &mut self.stats,
             env.now_ms,
         );
+        let took_ns = env.clock.ticks_ns().saturating_sub(began);
+        self.watch.batch(&runs, &requests, took_ns, &self.stats, env);
         let answered = requests.len();
         self.requests_done += answered as u64;
 
@@ -293,7 +303,11 @@ impl Rounds {
             RunEnd::Barrier(_) if self.is_full() => self.put_back(progress, run),
             RunEnd::Barrier(barrier) => {
                 self.requests_done += 1;
-                if self.run_barrier(conn, barrier, env) == Flow::Close {
+                let began = env.clock.ticks_ns();
+                let flow = self.run_barrier(conn, barrier, env);
+                let took_ns = env.clock.ticks_ns().saturating_sub(began);
+                self.watch.barrier(conn, barrier, took_ns, env);
+                if flow == Flow::Close {
                     progress.state = SourceState::Closing;
                 }
             }
@@ -364,6 +378,7 @@ impl Rounds {
         };
         if let Some(row) = name.and_then(table::lookup) {
             self.stats.calls[usize::from(row)] -= 1;
+            self.watch.taken_back(row);
         }
         progress.at = run.before_last.at;
         progress.requests = run.before_last.requests;

@@ -17,6 +17,10 @@ impl Clock for SimClock {
     fn now_ms(&self) -> u64 {
         1_700_000_000_000 + u64::try_from(self.0.now().as_millis()).expect("tests are short")
     }
+
+    fn ticks_ns(&self) -> u64 {
+        u64::try_from(self.0.now().as_nanos()).expect("tests are short")
+    }
 }
 
 /// xorshift64*, as good as a test needs.

@@ -84,5 +84,5 @@ fn serve<D: Driver>(
     let report = Report { worker: setup.id, engine: Ok(driver.name()), fallback, warning };
     // As above.
     let _ = setup.report.send(report);
-    Worker::new(driver, SystemClock, setup.id, setup.shared).run()
+    Worker::new(driver, SystemClock::default(), setup.id, setup.shared).run()
 }

@@ -1,6 +1,7 @@
 //! What a worker does beside requests: partition upkeep, idle connections, CLIENT PAUSE, the drain. Every step is bounded.
 
 use super::{Clock, Worker};
+use crate::observe::LatencyEvent;
 use crate::ring::Driver;
 use std::time::Duration;
 
@@ -64,10 +65,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.limits = self.shared.parse_limits();
         }
         if let Some(partition) = self.upkeep.due.pop() {
+            let began = self.watched_ticks();
             let more = self.shared.store.lock(partition).maintain(self.now_ms);
             if more {
                 self.upkeep.due.insert(0, partition);
             }
+            self.note(LatencyEvent::Upkeep, began);
         }
         if !self.paused.is_empty() && !self.shared.pause.active(self.now_ms) {
             for id in std::mem::take(&mut self.paused) {

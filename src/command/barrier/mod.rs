@@ -7,6 +7,7 @@
 //! multi_write  MSET MSETNX MSETEX DEL UNLINK        databases    DBSIZE FLUSHDB FLUSHALL SELECT SWAPDB
 //! transfer     RENAME RENAMENX COPY                 handshake    HELLO AUTH RESET QUIT PING ECHO
 //! bitop  lcs   two algorithms                       client       CLIENT, and its filters (client_filter)
+//! observe      SLOWLOG LATENCY HOTKEYS DEBUG
 //! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
 //!                                                   server       INFO CONFIG TIME ROLE LASTSAVE CLUSTER, and all HELP
 //! ```
@@ -22,10 +23,11 @@ mod lcs;
 mod locked;
 mod multi_read;
 mod multi_write;
+mod observe;
 mod scan;
 mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod transfer;
 
 pub use bitop::bitop;
@@ -42,10 +44,16 @@ pub use introspect::{
 pub use lcs::lcs;
 pub use multi_read::{exists, mget, touch};
 pub use multi_write::{del, mset, msetex, msetnx};
+pub use observe::{
+    debug_jmap, debug_sleep, hotkeys_get, hotkeys_reset, hotkeys_start, hotkeys_stop, latency_doctor,
+    latency_histogram, latency_history, latency_latest, latency_reset, slowlog_get, slowlog_len,
+    slowlog_reset,
+};
 pub use scan::{keys, randomkey, scan};
 pub use server::{
     cluster, config_get, config_resetstat, config_rewrite, config_set, help, help as client_help,
-    help as command_help, help as config_help, help as memory_help, help as object_help, info, lastsave,
+    help as command_help, help as config_help, help as debug_help, help as hotkeys_help,
+    help as latency_help, help as memory_help, help as object_help, help as slowlog_help, info, lastsave,
     role, time,
 };
 pub use transfer::{copy, rename, renamenx};

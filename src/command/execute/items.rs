@@ -199,37 +199,38 @@ fn vivify(place: &mut Place<'_, '_>, scratch: &mut Scratch, how: &Fetch) -> Resu
 pub fn store(
     place: &mut Place<'_, '_>,
     scratch: &mut Scratch,
-    item: &StoreItem<'_>,
+    value: &Payload<'_>,
+    how: &StoreItem,
 ) -> Result<Outcome, WriteError> {
     use StoreMode::{Add, Append, Prepend, Replace, Set};
     let old = place.old();
-    match (item.mode, &old) {
+    match (how.mode, &old) {
         (Add, Some(_)) => {
             // As there: not written, but in demand.
             place.partition.item(&place.key, place.now_ms, true);
             Ok(Outcome::NotStored)
         }
-        (Append | Prepend, Some(old)) if old.differs(item.compare) => Ok(Outcome::Exists),
-        (Append | Prepend, Some(old)) => extend(place, scratch, item, old),
-        (Append | Prepend, None) => match item.vivify {
-            Some(expiry) => replace(place, scratch, item, expiry, None, State::default()),
+        (Append | Prepend, Some(old)) if old.differs(how.compare) => Ok(Outcome::Exists),
+        (Append | Prepend, Some(old)) => extend(place, scratch, value, how, old),
+        (Append | Prepend, None) => match how.vivify {
+            Some(expiry) => replace(place, scratch, value, how, expiry, None, State::default()),
             None => Ok(Outcome::NotStored),
         },
-        (Set | Replace, None) if item.compare.is_some() => Ok(Outcome::Nil),
+        (Set | Replace, None) if how.compare.is_some() => Ok(Outcome::Nil),
         (Replace, None) => Ok(Outcome::NotStored),
-        (Set | Replace, Some(old)) if old.differs(item.compare) => {
-            let older = item.compare < Some(old.cas().unwrap_or_else(|| place.partition.next_cas()));
-            if !item.invalidate || !older {
+        (Set | Replace, Some(old)) if old.differs(how.compare) => {
+            let older = how.compare < Some(old.cas().unwrap_or_else(|| place.partition.next_cas()));
+            if !how.invalidate || !older {
                 return Ok(Outcome::Exists);
             }
             // Outdated when it arrives: the time that is left, and whose turn it is, stay.
             let state = State { stale: true, won: old.state().won, ..State::default() };
-            replace(place, scratch, item, expiry(old.expire_at_ms), Some(old), state)
+            replace(place, scratch, value, how, expiry(old.expire_at_ms), Some(old), state)
         }
         (Set | Add | Replace, old) => {
             let kept = old.as_ref().and_then(|old| old.expire_at_ms);
-            let expiry = expiry(at(item.expiry, kept));
-            replace(place, scratch, item, expiry, old.as_ref(), State::default())
+            let expiry = expiry(at(how.expiry, kept));
+            replace(place, scratch, value, how, expiry, old.as_ref(), State::default())
         }
     }
 }
@@ -238,39 +239,41 @@ pub fn store(
 fn replace(
     place: &mut Place<'_, '_>,
     scratch: &mut Scratch,
-    item: &StoreItem<'_>,
+    value: &Payload<'_>,
+    how: &StoreItem,
     expiry: Expiry,
     old: Option<&Old>,
     state: State,
 ) -> Result<Outcome, WriteError> {
-    let wanted = item.cas || state.stale || old.is_some_and(|old| old.extra.meta.is_some());
-    let extra = Extra { flags: item.flags, meta: place.new_meta(wanted, item.new_cas, state) };
-    place.partition.set_item(&place.key, item.value.value(), expiry, &extra, place.now_ms)?;
-    Ok(stored(item.cas, item.value.bytes().len(), &extra, at(expiry, None), scratch))
+    let wanted = how.cas || state.stale || old.is_some_and(|old| old.extra.meta.is_some());
+    let extra = Extra { flags: how.flags, meta: place.new_meta(wanted, how.new_cas, state) };
+    place.partition.set_item(&place.key, value.value(), expiry, &extra, place.now_ms)?;
+    Ok(stored(how.cas, value.bytes().len(), &extra, at(expiry, None), scratch))
 }
 
 /// Appends or prepends: flags and expiry stay.
 fn extend(
     place: &mut Place<'_, '_>,
     scratch: &mut Scratch,
-    item: &StoreItem<'_>,
+    value: &Payload<'_>,
+    how: &StoreItem,
     old: &Old,
 ) -> Result<Outcome, WriteError> {
-    let (added, old_len) = (item.value.bytes(), old.value_len);
+    let (added, old_len) = (value.bytes(), old.value_len);
     let new_len = old_len.saturating_add(added.len());
-    let wanted = item.cas || old.extra.meta.is_some();
-    let meta = place.new_meta(wanted, item.new_cas, State::default());
+    let wanted = how.cas || old.extra.meta.is_some();
+    let meta = place.new_meta(wanted, how.new_cas, State::default());
     let extra = Extra { flags: old.extra.flags, meta };
     let fields = (expiry(old.expire_at_ms), &extra);
     place.partition.modify_item(&place.key, new_len, fields, place.now_ms, &mut |value| {
-        if item.mode == StoreMode::Append {
+        if how.mode == StoreMode::Append {
             value[old_len..].copy_from_slice(added);
         } else {
             value.copy_within(..old_len, added.len());
             value[..added.len()].copy_from_slice(added);
         }
     })?;
-    Ok(stored(item.cas, new_len, &extra, old.expire_at_ms, scratch))
+    Ok(stored(how.cas, new_len, &extra, old.expire_at_ms, scratch))
 }
 
 fn stored(

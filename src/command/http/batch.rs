@@ -180,20 +180,18 @@ fn play_one(
     let value = bytes(&asked.value, &asked.value_base64).map_err(|_| ONE_VALUE)?;
     let kind = asked.op.0.as_ref();
     asked.fields_fit(kind, condition)?;
-    let (fetch, remove, store): (Fetch, RemoveItem, StoreItem<'_>);
+    let (fetch, remove, store): (Fetch, RemoveItem, StoreItem);
     let op = match kind {
         "get" => {
-            fetch = Fetch { value: true, cas: asked.etag, ..Fetch::default() };
+            fetch = Fetch { value: true, cas: asked.etag, bystander: true, ..Fetch::default() };
             Op::Fetch(&fetch)
         }
         "set" => {
             let value = payload(value.as_deref().ok_or(ONE_VALUE)?, ctx)?;
             let expiry = asked.ttl_ms.map_or(Expiry::None, |ttl_ms| expires_in(ttl_ms, ctx.now_ms));
-            store = StoreItem {
-                cas: asked.etag || condition != Condition::None,
-                ..condition.store(value, expiry)
-            };
-            Op::Store(&store)
+            let conditional = condition != Condition::None;
+            store = StoreItem { cas: asked.etag || conditional, ..condition.store(expiry) };
+            Op::Store { value, how: &store }
         }
         "delete" => match condition {
             Condition::Cas(cas) => {

@@ -10,11 +10,12 @@
 //! every item would be the price.
 
 use super::super::ops::{Fetch, RemoveItem, StoreItem, StoreMode};
-use super::super::{Context, Deferred, Flow, Op, Payload, PlanContext, Request, execute_now, refusal};
-use super::{flow, joined};
-use crate::proto::http::{Body, Form, Head, Kind, Manner, Method, Problem, Tags, problem};
-use crate::proto::{self, Outcome, ReplyBuf, Scratch};
-use crate::store::{Buffer, Expiry, Key};
+use super::super::{Op, Payload, PlanContext, Request, refusal};
+use super::joined;
+use crate::proto::http::{Body, Form, Head, Kind, Manner, Method, Pieces, Problem, Tags, problem};
+use crate::proto::{self, Outcome};
+use crate::store::{Buffer, Expiry, Key, Store, WriteError};
+use bytes::Bytes;
 
 /// The latest expiry that an item can carry: 48 bits of milliseconds. Later ones are brought forward to it.
 const LATEST_MS: u64 = (1 << 48) - 1;
@@ -52,8 +53,8 @@ impl Condition {
         }
     }
 
-    /// A write of `value` under this condition that answers with the new CAS.
-    pub fn store<'v>(self, value: Payload<'v>, expiry: Expiry) -> StoreItem<'v> {
+    /// A write under this condition that answers with the new CAS.
+    pub fn store(self, expiry: Expiry) -> StoreItem {
         let (mode, compare) = match self {
             Condition::None => (StoreMode::Set, None),
             Condition::Missing => (StoreMode::Add, None),
@@ -61,7 +62,6 @@ impl Condition {
             Condition::Cas(cas) => (StoreMode::Set, Some(cas)),
         };
         StoreItem {
-            value,
             flags: 0,
             expiry,
             mode,
@@ -91,12 +91,6 @@ enum What<'a> {
 pub struct KeyRequest<'a> {
     key: Key<'a>,
     what: What<'a>,
-}
-
-/// A write that is ready to be planned.
-pub enum Write<'a> {
-    Request(Request<'a>),
-    Deferred(&'a dyn Deferred),
 }
 
 /// Checks what a head asks of the key that stands in its path as `text`.
@@ -146,18 +140,14 @@ fn expiry(ttl_ms: Option<&[u8]>, cache_control: Option<&[u8]>, now_ms: u64) -> R
         return Ok(expires_in(proto::http::number(ttl_ms).ok_or(problem::BAD_TTL)?, now_ms));
     }
     let Some(cache_control) = cache_control else { return Ok(Expiry::None) };
-    match proto::http::max_age_s(cache_control) {
-        Ok(Some(seconds)) => Ok(expires_in(seconds.saturating_mul(1000), now_ms)),
-        Ok(None) => Ok(Expiry::None),
-        Err(()) => Err(problem::BAD_TTL),
-    }
+    let age_s = proto::http::max_age_s(cache_control)?;
+    Ok(age_s.map_or(Expiry::None, |age_s| expires_in(age_s.saturating_mul(1000), now_ms)))
 }
 
-static GET: Fetch = Fetch { value: true, cas: true, ..FETCH };
-static HEAD: Fetch = Fetch { cas: true, ..FETCH };
-const FETCH: Fetch = Fetch {
-    value: false,
-    cas: false,
+/// The CAS is asked for always: an item that has none gets one with its first read over HTTP, and keeps it.
+const READ: Fetch = Fetch {
+    value: true,
+    cas: true,
     access: false,
     no_bump: false,
     bystander: true,
@@ -166,6 +156,8 @@ const FETCH: Fetch = Fetch {
     recache_below_ms: None,
     new_cas: None,
 };
+static GET: Fetch = READ;
+static HEAD: Fetch = Fetch { value: false, ..READ };
 
 impl<'a> KeyRequest<'a> {
     #[inline]
@@ -178,19 +170,28 @@ impl<'a> KeyRequest<'a> {
         matches!(self.what, What::Write { .. })
     }
 
-    /// The request, if it takes no body; `body` is for those that do.
+    /// The request; `body` is for those that take one.
+    ///
+    /// # Errors
+    /// There is no memory for a large value.
     #[inline]
-    pub fn request(self, body: &'a [u8], manner: Manner<'a>, ctx: &PlanContext<'a, '_>) -> Request<'a> {
+    pub fn request(
+        self,
+        body: Body<'a>,
+        manner: Manner<'a>,
+        ctx: &PlanContext<'a, '_>,
+    ) -> Result<Request<'a>, Problem> {
         let (op, kind) = match self.what {
             What::Read { value, if_match, if_none_match } => {
                 let op = Op::Fetch(if value { &GET } else { &HEAD });
                 (op, Kind::Read { if_match, if_none_match })
             }
             What::Write { expiry, condition: Condition::None } => {
-                (Op::Set { value: Payload::Inline(body), expiry }, Kind::Written)
+                (Op::Set { value: payload(body, ctx)?, expiry }, Kind::Written)
             }
             What::Write { expiry, condition } => {
-                (Op::Store(ctx.bump.alloc(condition.store(Payload::Inline(body), expiry))), Kind::Written)
+                let how = ctx.bump.alloc(condition.store(expiry));
+                (Op::Store { value: payload(body, ctx)?, how }, Kind::Written)
             }
             What::Remove(Condition::Cas(cas)) => {
                 let how = RemoveItem { compare: Some(cas), ..RemoveItem::default() };
@@ -199,93 +200,30 @@ impl<'a> KeyRequest<'a> {
             What::Remove(condition) => (Op::Del, Kind::Removed { conditional: condition != Condition::None }),
         };
         let form = ctx.bump.alloc(Form { kind, manner, now_ms: ctx.now_ms });
-        Request { key: self.key, op, form: proto::Form::Http(form), outcome: Outcome::Pending }
-    }
-
-    /// A write, with its body.
-    ///
-    /// # Errors
-    /// There is no memory for a large value.
-    #[inline]
-    pub fn write(
-        self,
-        body: Body<'a>,
-        manner: Manner<'a>,
-        ctx: &PlanContext<'a, '_>,
-    ) -> Result<Write<'a>, Problem> {
-        let len = match body {
-            Body::Whole(bytes) => bytes.len(),
-            Body::Pieces { len, .. } => len,
-        };
-        if len <= ctx.store.large_threshold() {
-            return Ok(Write::Request(self.request(joined(body, ctx), manner, ctx)));
-        }
-        match self.what {
-            What::Write { expiry, condition: Condition::None } => {
-                let mut request = self.request(&[], manner, ctx);
-                request.op = Op::Set { value: large(body, ctx)?, expiry };
-                Ok(Write::Request(request))
-            }
-            What::Write { expiry, condition } => {
-                let key = self.key;
-                Ok(Write::Deferred(ctx.bump.alloc(LargeWrite { key, body, expiry, condition, manner })))
-            }
-            What::Read { .. } | What::Remove(_) => Ok(Write::Request(self.request(&[], manner, ctx))),
-        }
+        Ok(Request { key: self.key, op, form: proto::Form::Http(form), outcome: Outcome::Pending })
     }
 }
 
-/// A large value in memory of its own, where it is if it came in one piece.
-fn large<'a>(body: Body<'a>, ctx: &PlanContext<'a, '_>) -> Result<Payload<'a>, Problem> {
-    let bytes = match body {
+/// A body as the store takes it: a large one where it arrived, or put together in memory of its own.
+#[inline]
+fn payload<'a>(body: Body<'a>, ctx: &PlanContext<'a, '_>) -> Result<Payload<'a>, Problem> {
+    let large = match body {
+        Body::Whole(bytes) if bytes.len() <= ctx.store.large_threshold() => {
+            return Ok(Payload::Inline(bytes));
+        }
+        Body::Pieces { len, .. } if len <= ctx.store.large_threshold() => {
+            return Ok(Payload::Inline(joined(body, ctx)));
+        }
         Body::Whole(bytes) => ctx.store.large_value_in(bytes, ctx.buffer),
-        Body::Pieces { .. } => return gathered(body, ctx.store),
+        Body::Pieces { pieces, len } => gathered(pieces, len, ctx.store),
     };
-    Ok(Payload::Large(Box::new(bytes.map_err(|error| problem::refused(refusal(error)))?)))
+    large.map(|bytes| Payload::Large(Box::new(bytes))).map_err(|error| problem::refused(refusal(error)))
 }
 
-/// A large value put together, or copied, in memory of its own.
-fn gathered<'a>(body: Body<'a>, store: &crate::store::Store) -> Result<Payload<'a>, Problem> {
-    let gather = || match body {
-        Body::Whole(bytes) => store.large_value(bytes),
-        Body::Pieces { pieces, len } => {
-            let mut buffer = Buffer::default();
-            for piece in pieces {
-                buffer.extend(piece, len, store)?;
-            }
-            store.large_value_in(buffer.bytes(), Some(&buffer))
-        }
-    };
-    Ok(Payload::Large(Box::new(gather().map_err(|error| problem::refused(refusal(error)))?)))
-}
-
-/// A large value under a condition. A barrier, because what owns memory cannot lie where a round keeps the conditions of its writes.
-#[derive(Debug)]
-struct LargeWrite<'a> {
-    key: Key<'a>,
-    body: Body<'a>,
-    expiry: Expiry,
-    condition: Condition,
-    manner: Manner<'a>,
-}
-
-impl Deferred for LargeWrite<'_> {
-    fn run(&self, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow {
-        let form = Form { kind: Kind::Written, manner: self.manner, now_ms: ctx.now_ms };
-        match gathered(self.body, ctx.store) {
-            Ok(value) => {
-                let item = self.condition.store(value, self.expiry);
-                let (mut scratch, form) = (Scratch::default(), proto::Form::Http(&form));
-                let (key, op) = (self.key, Op::Store(&item));
-                let mut requests = [Request { key, op, form, outcome: Outcome::Pending }];
-                execute_now(ctx.store, &mut requests, &mut scratch, ctx.stats, ctx.now_ms);
-                proto::encode(&form, key.bytes, &requests[0].outcome, &scratch, out);
-            }
-            Err(problem) => {
-                ctx.stats.errors += 1;
-                proto::http::put_problem(&problem, &self.manner, out);
-            }
-        }
-        flow(&self.manner)
+fn gathered(pieces: Pieces<'_>, len: usize, store: &Store) -> Result<Bytes, WriteError> {
+    let mut buffer = Buffer::default();
+    for piece in pieces {
+        buffer.extend(piece, len, store)?;
     }
+    store.large_value_in(buffer.bytes(), Some(&buffer))
 }

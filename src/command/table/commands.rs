@@ -57,6 +57,8 @@ specs! {
         "O(N) where N is the length of the value" "Copies a value to another key.";
     "dbsize" 1 [READONLY FAST] (0 0 0) Server [KEYSPACE] "1.0.0" Barrier(barrier::dbsize)
         "O(1)" "Counts the keys of the selected database.";
+    "debug" -2 [] (0 0 0) Server [] "1.0.0" Container { bare: None, subcommands: DEBUG }
+        "Depends on subcommand" "Aids for tests, where the server allows them.";
     "decr" 2 [WRITE DENYOOM FAST] (1 1 1) String [] "1.0.0" Keyed(counters::decr)
         "O(1)" "Subtracts one from a number.";
     "decrby" 3 [WRITE DENYOOM FAST] (1 1 1) String [] "1.0.0" Keyed(counters::decrby)
@@ -97,6 +99,8 @@ specs! {
         "O(1)" "Sets a value and returns the one before.";
     "hello" -1 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] (0 0 0) Connection [] "6.0.0" Barrier(barrier::hello)
         "O(1)" "Chooses the protocol version, and may authenticate and name the connection.";
+    "hotkeys" -2 [] (0 0 0) Server [] "8.6.0" Container { bare: None, subcommands: HOTKEYS }
+        "Depends on subcommand" "Finds the keys that take most of the processor or of the network.";
     "incr" 2 [WRITE DENYOOM FAST] (1 1 1) String [] "1.0.0" Keyed(counters::incr)
         "O(1)" "Adds one to a number.";
     "incrby" 3 [WRITE DENYOOM FAST] (1 1 1) String [] "1.0.0" Keyed(counters::incrby)
@@ -109,6 +113,8 @@ specs! {
         "O(N) where N is the number of keys in the database" "Lists the keys that match a pattern.";
     "lastsave" 1 [LOADING STALE FAST] (0 0 0) Server [ADMIN DANGEROUS] "1.0.0" Barrier(barrier::lastsave)
         "O(1)" "Returns when data was last saved, as a Unix time in seconds.";
+    "latency" -2 [] (0 0 0) Server [] "2.8.13" Container { bare: None, subcommands: LATENCY }
+        "Depends on subcommand" "Tells what took long, and how long commands take.";
     "lcs" -3 [READONLY] (1 2 1) String [] "7.0.0" Barrier(barrier::lcs)
         "O(N*M) where N and M are the lengths of the values" "Finds the longest common subsequence of two values.";
     "memory" -2 [] (0 0 0) Server [] "4.0.0" Container { bare: None, subcommands: MEMORY }
@@ -165,6 +171,8 @@ specs! {
         "O(1)" "Sets a value if the key does not exist.";
     "setrange" 4 [WRITE DENYOOM] (1 1 1) String [] "2.2.0" Keyed(strings::setrange)
         "O(1), O(M) for M bytes that are long" "Overwrites a part of a value.";
+    "slowlog" -2 [] (0 0 0) Server [] "2.2.12" Container { bare: None, subcommands: SLOWLOG }
+        "Depends on subcommand" "Tells which commands took long.";
     "strlen" 2 [READONLY FAST] (1 1 1) String [] "2.2.0" Keyed(strings::strlen)
         "O(1)" "Returns the length of a value.";
     "substr" 4 [READONLY] (1 1 1) String [] "1.0.0" Keyed(strings::getrange)
@@ -246,6 +254,46 @@ specs! {
 }
 
 specs! {
+    DEBUG:
+    "debug|help" 2 [LOADING STALE] (0 0 0) Server [] "1.0.0" Barrier(barrier::debug_help)
+        "O(1)" "Lists the subcommands.";
+    "debug|jmap" 2 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "1.0.0" Barrier(barrier::debug_jmap)
+        "O(1)" "Shows where memory is, partition by partition.";
+    "debug|sleep" 3 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "1.0.0" Barrier(barrier::debug_sleep)
+        "O(1)" "Keeps a worker busy for some seconds.";
+}
+
+specs! {
+    HOTKEYS:
+    "hotkeys|get" 2 [ADMIN NOSCRIPT] (0 0 0) Server [] "8.6.0" Barrier(barrier::hotkeys_get)
+        "O(K)" "Returns the hottest keys of the session.";
+    "hotkeys|help" 2 [LOADING STALE] (0 0 0) Server [] "8.6.0" Barrier(barrier::hotkeys_help)
+        "O(1)" "Lists the subcommands.";
+    "hotkeys|reset" 2 [ADMIN NOSCRIPT] (0 0 0) Server [] "8.6.0" Barrier(barrier::hotkeys_reset)
+        "O(1)" "Forgets the session.";
+    "hotkeys|start" -2 [ADMIN NOSCRIPT] (0 0 0) Server [] "8.6.0" Barrier(barrier::hotkeys_start)
+        "O(1)" "Begins a session.";
+    "hotkeys|stop" 2 [ADMIN NOSCRIPT] (0 0 0) Server [] "8.6.0" Barrier(barrier::hotkeys_stop)
+        "O(1)" "Ends the session and keeps what it found.";
+}
+
+specs! {
+    LATENCY:
+    "latency|doctor" 2 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "2.8.13" Barrier(barrier::latency_doctor)
+        "O(1)" "Says what took long in words, and what mends it.";
+    "latency|help" 2 [LOADING STALE] (0 0 0) Server [] "2.8.13" Barrier(barrier::latency_help)
+        "O(1)" "Lists the subcommands.";
+    "latency|histogram" -2 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "7.0.0" Barrier(barrier::latency_histogram)
+        "O(N) where N is the number of commands" "Returns how long commands take, as histograms.";
+    "latency|history" 3 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "2.8.13" Barrier(barrier::latency_history)
+        "O(1)" "Returns the past of one event.";
+    "latency|latest" 2 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "2.8.13" Barrier(barrier::latency_latest)
+        "O(1)" "Returns the last of each event.";
+    "latency|reset" -2 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "2.8.13" Barrier(barrier::latency_reset)
+        "O(1)" "Forgets the past of events.";
+}
+
+specs! {
     MEMORY:
     "memory|help" 2 [LOADING STALE] (0 0 0) Server [] "4.0.0" Barrier(barrier::memory_help)
         "O(1)" "Lists the subcommands.";
@@ -265,4 +313,16 @@ specs! {
         "O(1)" "Returns the seconds since a value was used.";
     "object|refcount" 3 [READONLY] (2 2 1) Generic [] "2.2.3" Keyed(generic::object_refcount)
         "O(1)" "Returns how many references a value has.";
+}
+
+specs! {
+    SLOWLOG:
+    "slowlog|get" -2 [ADMIN LOADING STALE] (0 0 0) Server [] "2.2.12" Barrier(barrier::slowlog_get)
+        "O(N) where N is the number of entries" "Returns the last slow commands.";
+    "slowlog|help" 2 [LOADING STALE] (0 0 0) Server [] "6.2.0" Barrier(barrier::slowlog_help)
+        "O(1)" "Lists the subcommands.";
+    "slowlog|len" 2 [ADMIN LOADING STALE] (0 0 0) Server [] "2.2.12" Barrier(barrier::slowlog_len)
+        "O(1)" "Counts the entries.";
+    "slowlog|reset" 2 [ADMIN LOADING STALE] (0 0 0) Server [] "2.2.12" Barrier(barrier::slowlog_reset)
+        "O(N) where N is the number of entries" "Forgets all entries.";
 }

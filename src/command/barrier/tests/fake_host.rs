@@ -3,17 +3,23 @@
 use crate::command::glob::Glob;
 use crate::command::{ClientFilter, ClientView, Host, PauseMode, StatsOf};
 use crate::conn::Session;
+use crate::observe::{Histogram, Observer};
 use std::cell::RefCell;
 
 /// A server that notes what it was asked for.
 #[derive(Default)]
 pub struct FakeHost {
     pub password: Option<&'static str>,
+    /// Sites whose pages may use the cache.
+    pub origins: Vec<&'static str>,
     /// One line for each thing that was done.
     pub log: RefCell<Vec<String>>,
     /// The sessions of all connections, by id.
     pub sessions: RefCell<Vec<Session>>,
-    random: RefCell<u64>,
+    pub random: RefCell<u64>,
+    pub observer: Observer,
+    pub times: Vec<Histogram>,
+    pub debug: bool,
 }
 
 impl FakeHost {
@@ -102,6 +108,10 @@ impl Host for FakeHost {
         user == b"default" && self.password.is_none_or(|wanted| wanted.as_bytes() == password)
     }
 
+    fn allows_origin(&self, origin: &[u8]) -> bool {
+        self.origins.iter().any(|own| *own == "*" || own.as_bytes() == origin)
+    }
+
     fn time_us(&self) -> u64 {
         1_700_000_000_000_042
     }
@@ -127,5 +137,27 @@ impl Host for FakeHost {
     fn shut_down(&self) -> bool {
         self.note("shut down".to_owned());
         true
+    }
+
+    fn observer(&self) -> &Observer {
+        &self.observer
+    }
+
+    fn command_times(&self) -> Vec<Histogram> {
+        self.times.clone()
+    }
+
+    fn hotkeys_begin(&self) {}
+
+    fn hotkeys_cpu_us(&self) -> (u64, u64) {
+        (0, 0)
+    }
+
+    fn debug_allowed(&self, _client: u64) -> bool {
+        self.debug
+    }
+
+    fn sleep_ms(&self, ms: u64) {
+        self.note(format!("sleep {ms}"));
     }
 }

@@ -1,8 +1,9 @@
 //! Scripts of commands and the replies that Valkey 9.1.2 gave to them, written as `command::testing` shows them.
 
 mod connection;
-mod fake_host;
+pub(crate) mod fake_host;
 mod keyspace;
+mod observe;
 mod several_keys;
 mod together;
 mod walking;

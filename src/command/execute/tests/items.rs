@@ -58,22 +58,24 @@ fn marks(item: Item) -> (bool, bool, bool) {
     (item.stale, item.won, item.taken)
 }
 
-fn written(value: &[u8]) -> StoreItem<'_> {
-    StoreItem {
-        value: Payload::Inline(value),
-        flags: 0,
-        expiry: Expiry::None,
-        mode: StoreMode::Set,
-        compare: None,
-        invalidate: false,
-        new_cas: None,
-        cas: false,
-        vivify: None,
-    }
+const SET: StoreItem = StoreItem {
+    flags: 0,
+    expiry: Expiry::None,
+    mode: StoreMode::Set,
+    compare: None,
+    invalidate: false,
+    new_cas: None,
+    cas: false,
+    vivify: None,
+};
+
+fn put(client: &mut Client, value: &[u8], how: StoreItem) -> (Outcome, Item) {
+    let (outcome, item, _) = ask(client, 0, KEY, Op::Store { value: Payload::Inline(value), how: &how });
+    (outcome, item)
 }
 
-fn store(client: &mut Client, item: StoreItem<'_>) -> Outcome {
-    ask(client, 0, KEY, Op::Store(&item)).0
+fn store(client: &mut Client, value: &[u8], how: StoreItem) -> Outcome {
+    put(client, value, how).0
 }
 
 fn remove(client: &mut Client, how: RemoveItem) -> Outcome {
@@ -109,12 +111,12 @@ fn a_miss_is_leased_to_one() {
     ] {
         assert_eq!(client.run(line), reply, "{line}");
     }
-    let add = StoreItem { mode: StoreMode::Add, ..written(b"v") };
-    assert_eq!(store(&mut client, add), Outcome::NotStored);
+    let add = StoreItem { mode: StoreMode::Add, ..SET };
+    assert_eq!(store(&mut client, b"v", add), Outcome::NotStored);
     // Filled under the lease's CAS; then it is an item as any.
-    let fill = StoreItem { compare: Some(first.cas), ..written(b"v") };
-    assert_eq!(store(&mut client, fill.clone()), Outcome::Ok);
-    assert_eq!(store(&mut client, fill), Outcome::Exists);
+    let fill = StoreItem { compare: Some(first.cas), ..SET };
+    assert_eq!(store(&mut client, b"v", fill), Outcome::Ok);
+    assert_eq!(store(&mut client, b"v", fill), Outcome::Exists);
     let read = fetch(&mut client, lease).unwrap();
     assert_eq!((marks(read), read.value_len, read.expire_at_ms), ((false, false, false), 1, None));
     assert_eq!(client.run("GET k"), "$1 v");
@@ -165,20 +167,20 @@ fn what_is_invalidated_is_served_and_written_anew_by_one() {
     assert_eq!(remove(&mut client, stale), Outcome::Ok);
     assert_eq!(marks(fetch(&mut client, ALL).unwrap()), (true, true, false));
     // Written by somebody who read before it was invalidated: it comes too late to be fresh, and whose turn it is stays.
-    let late = StoreItem { compare: Some(before.cas), invalidate: true, ..written(b"late") };
-    assert_eq!(store(&mut client, late.clone()), Outcome::Ok);
+    let late = StoreItem { compare: Some(before.cas), invalidate: true, ..SET };
+    assert_eq!(store(&mut client, b"late", late), Outcome::Ok);
     let read = fetch(&mut client, ALL).unwrap();
     assert_eq!((marks(read), read.value_len), ((true, false, true), 4));
     assert_eq!(read.expire_at_ms, Some(BEGIN + 30_000));
     let future = StoreItem { compare: Some(read.cas + 1), ..late };
-    assert_eq!(store(&mut client, future), Outcome::Exists);
-    assert_eq!(store(&mut client, StoreItem { compare: Some(read.cas), ..written(b"new") }), Outcome::Ok);
+    assert_eq!(store(&mut client, b"late", future), Outcome::Exists);
+    assert_eq!(store(&mut client, b"new", StoreItem { compare: Some(read.cas), ..SET }), Outcome::Ok);
     assert_eq!(marks(fetch(&mut client, ALL).unwrap()), (false, false, false));
     // A CAS from before an item that keeps none is older than it.
     client.run("SET k plain");
-    let late = StoreItem { compare: Some(read.cas), invalidate: true, ..written(b"late") };
-    assert_eq!(store(&mut client, StoreItem { invalidate: false, ..late.clone() }), Outcome::Exists);
-    assert_eq!(store(&mut client, late), Outcome::Ok);
+    let late = StoreItem { compare: Some(read.cas), invalidate: true, ..SET };
+    assert_eq!(store(&mut client, b"late", StoreItem { invalidate: false, ..late }), Outcome::Exists);
+    assert_eq!(store(&mut client, b"late", late), Outcome::Ok);
     assert_eq!(marks(fetch(&mut client, LOOK).unwrap()), (true, false, false));
 }
 
@@ -262,38 +264,35 @@ fn versions_for_optimistic_locking() {
 #[test]
 fn modes_of_writing() {
     let mut client = Client::new();
-    let item = |mode, value: &'static [u8]| StoreItem { mode, flags: 9, ..written(value) };
-    assert_eq!(store(&mut client, item(StoreMode::Replace, b"a")), Outcome::NotStored);
-    assert_eq!(store(&mut client, item(StoreMode::Append, b"a")), Outcome::NotStored);
-    let compared = StoreItem { compare: Some(1), ..item(StoreMode::Set, b"a") };
-    assert_eq!(store(&mut client, compared.clone()), Outcome::Nil);
-    assert_eq!(store(&mut client, StoreItem { mode: StoreMode::Replace, ..compared.clone() }), Outcome::Nil);
+    let how = |mode| StoreItem { mode, flags: 9, ..SET };
+    assert_eq!(store(&mut client, b"a", how(StoreMode::Replace)), Outcome::NotStored);
+    assert_eq!(store(&mut client, b"a", how(StoreMode::Append)), Outcome::NotStored);
+    let compared = StoreItem { compare: Some(1), ..how(StoreMode::Set) };
+    assert_eq!(store(&mut client, b"a", compared), Outcome::Nil);
+    assert_eq!(store(&mut client, b"a", StoreItem { mode: StoreMode::Replace, ..compared }), Outcome::Nil);
     let expiry = Some(Expiry::At(BEGIN + 5000));
-    let vivified = StoreItem { vivify: expiry, ..item(StoreMode::Prepend, b"mid") };
-    assert_eq!(store(&mut client, vivified), Outcome::Ok);
-    assert_eq!(store(&mut client, item(StoreMode::Add, b"a")), Outcome::NotStored);
-    assert_eq!(store(&mut client, StoreItem { flags: 1, ..item(StoreMode::Append, b"-end") }), Outcome::Ok);
-    assert_eq!(
-        store(&mut client, StoreItem { flags: 1, ..item(StoreMode::Prepend, b"begin-") }),
-        Outcome::Ok
-    );
+    let vivified = StoreItem { vivify: expiry, ..how(StoreMode::Prepend) };
+    assert_eq!(store(&mut client, b"mid", vivified), Outcome::Ok);
+    assert_eq!(store(&mut client, b"a", how(StoreMode::Add)), Outcome::NotStored);
+    assert_eq!(store(&mut client, b"-end", StoreItem { flags: 1, ..how(StoreMode::Append) }), Outcome::Ok);
+    assert_eq!(store(&mut client, b"begin-", StoreItem { flags: 1, ..how(StoreMode::Prepend) }), Outcome::Ok);
     assert_eq!(client.run("GET k"), "$13 begin-mid-end");
     let read = fetch(&mut client, LOOK).unwrap();
     assert_eq!((read.flags, read.expire_at_ms), (9, Some(BEGIN + 5000)));
-    assert_eq!(store(&mut client, compared), Outcome::Exists);
+    assert_eq!(store(&mut client, b"a", compared), Outcome::Exists);
     let cas = fetch(&mut client, ALL).unwrap().cas;
-    let append = StoreItem { compare: Some(cas), cas: true, ..item(StoreMode::Append, b"!") };
-    let (outcome, appended, _) = ask(&mut client, 0, KEY, Op::Store(&append));
+    let append = StoreItem { compare: Some(cas), cas: true, ..how(StoreMode::Append) };
+    let (outcome, appended) = put(&mut client, b"!", append);
     assert!(matches!(outcome, Outcome::Item(_)));
     assert!(appended.cas > cas && appended.value_len == 14 && appended.flags == 9);
-    assert_eq!(store(&mut client, append), Outcome::Exists);
+    assert_eq!(store(&mut client, b"!", append), Outcome::Exists);
     // Its own CAS, and an end to flags and expiry.
-    let own = StoreItem { new_cas: Some(77), cas: true, flags: 0, ..item(StoreMode::Replace, b"z") };
-    assert_eq!(ask(&mut client, 0, KEY, Op::Store(&own)).1.cas, 77);
+    let own = StoreItem { new_cas: Some(77), cas: true, flags: 0, ..how(StoreMode::Replace) };
+    assert_eq!(put(&mut client, b"z", own).1.cas, 77);
     let read = fetch(&mut client, ALL).unwrap();
     assert_eq!((read.cas, read.flags, read.expire_at_ms, read.value_len), (77, 0, None, 1));
     // A time that is over.
-    assert_eq!(store(&mut client, StoreItem { expiry: Expiry::At(BEGIN), ..written(b"z") }), Outcome::Ok);
+    assert_eq!(store(&mut client, b"z", StoreItem { expiry: Expiry::At(BEGIN), ..SET }), Outcome::Ok);
     assert_eq!(fetch(&mut client, ALL), None);
 }
 
@@ -301,8 +300,8 @@ fn modes_of_writing() {
 fn removing() {
     let mut client = Client::new();
     assert_eq!(remove(&mut client, RemoveItem::default()), Outcome::Nil);
-    let put = StoreItem { flags: 3, cas: true, expiry: Expiry::At(BEGIN + 1000), ..written(b"value") };
-    let cas = ask(&mut client, 0, KEY, Op::Store(&put)).1.cas;
+    let how = StoreItem { flags: 3, cas: true, expiry: Expiry::At(BEGIN + 1000), ..SET };
+    let cas = put(&mut client, b"value", how).1.cas;
     let wrong = RemoveItem { compare: Some(cas - 1), ..RemoveItem::default() };
     assert_eq!(remove(&mut client, wrong), Outcome::Exists);
     assert_eq!(remove(&mut client, RemoveItem { drop_value: true, ..RemoveItem::default() }), Outcome::Ok);
@@ -339,7 +338,7 @@ fn counting() {
     assert_eq!(client.run("PTTL k"), ":1000");
     assert_eq!(count(&mut client, up).2, "8");
     assert_eq!(count(&mut client, Count { down: true, delta: 9, ..up }).2, "0");
-    store(&mut client, StoreItem { flags: 6, ..written(b"18446744073709551615") });
+    store(&mut client, b"18446744073709551615", StoreItem { flags: 6, ..SET });
     let (_, item, digits) = count(&mut client, Count { delta: 3, cas: true, ..up });
     assert_eq!((digits.as_str(), item.flags, item.value_len), ("2", 6, 1));
     assert_eq!(count(&mut client, Count { compare: Some(item.cas + 1), ..up }).0, Outcome::Exists);
@@ -352,7 +351,7 @@ fn counting() {
     assert_eq!(count(&mut client, end).2, "5");
     assert_eq!(count(&mut client, up).0, Outcome::Nil);
     for value in ["", "-1", "+1", "1 ", "1.0", "184467440737095516150", "18446744073709551616", "x"] {
-        store(&mut client, written(value.as_bytes()));
+        store(&mut client, value.as_bytes(), SET);
         assert_eq!(count(&mut client, up).0, Outcome::NotANumber, "{value:?}");
     }
 }
@@ -371,7 +370,7 @@ fn an_account_of_use_begins_when_it_is_asked_for() {
     assert_eq!(client.run("GET k"), "$1 v");
     client.run("@+1000");
     assert_eq!(fetch(&mut client, ALL).unwrap().idle_s, 1, "other protocols' reads count");
-    store(&mut client, written(b"w"));
+    store(&mut client, b"w", SET);
     client.run("@+4000");
     let read = fetch(&mut client, ALL).unwrap();
     assert_eq!((read.hit_before, read.idle_s), (false, 4), "a new value has not been read");
@@ -389,7 +388,8 @@ fn memory_is_taken_for_what_is_used() {
     client.run_args(&[b"SET", &key, &value]);
     let plain = usage(&mut client);
     assert_eq!(plain, 6 + 16 + 64 + 2 + 9, "header, key, value, padding, share of the index");
-    ask(&mut client, 0, &key, Op::Store(&StoreItem { flags: 1, ..written(&value) }));
+    let how = &StoreItem { flags: 1, ..SET };
+    ask(&mut client, 0, &key, Op::Store { value: Payload::Inline(&value), how });
     assert_eq!(usage(&mut client), plain + 4);
     ask(&mut client, 0, &key, Op::Fetch(&ALL));
     assert_eq!(usage(&mut client), plain + 16, "17 bytes, one of them in what was padding");
@@ -408,13 +408,12 @@ fn other_databases_and_large_values_have_it_all() {
             Ok(large) if len > client.store.large_threshold() => Payload::Large(Box::new(large)),
             _ => Payload::Inline(&bytes),
         };
-        let put = StoreItem { value, flags: u32::MAX, expiry: Expiry::At(BEGIN + 100), ..written(b"") };
-        assert_eq!(ask(&mut client, db, KEY, Op::Store(&put)).0, Outcome::Ok);
+        let how = StoreItem { flags: u32::MAX, expiry: Expiry::At(BEGIN + 100), ..SET };
+        assert_eq!(ask(&mut client, db, KEY, Op::Store { value, how: &how }).0, Outcome::Ok);
         let (_, read, got) = ask(&mut client, db, KEY, Op::Fetch(&ALL));
         assert_eq!((read.flags, read.expire_at_ms, &got), (u32::MAX, Some(BEGIN + 100), &bytes));
-        let append =
-            StoreItem { compare: Some(read.cas), cas: true, mode: StoreMode::Append, ..written(b"!") };
-        let appended = ask(&mut client, db, KEY, Op::Store(&append)).1;
+        let append = StoreItem { compare: Some(read.cas), cas: true, mode: StoreMode::Append, ..SET };
+        let appended = ask(&mut client, db, KEY, Op::Store { value: Payload::Inline(b"!"), how: &append }).1;
         let (_, read, got) = ask(&mut client, db, KEY, Op::Fetch(&ALL));
         assert_eq!((read.cas, read.flags, got), (appended.cas, u32::MAX, [&bytes[..], b"!"].concat()));
         let gone = RemoveItem { compare: Some(read.cas), ..RemoveItem::default() };
@@ -425,7 +424,7 @@ fn other_databases_and_large_values_have_it_all() {
 #[test]
 fn flags_go_with_a_value_to_another_key() {
     let mut client = Client::new();
-    store(&mut client, StoreItem { flags: 12, ..written(b"v") });
+    store(&mut client, b"v", StoreItem { flags: 12, ..SET });
     for (line, db, key) in [("RENAME k l", 0, "l"), ("COPY l m", 0, "m"), ("MOVE m 5", 5, "m")] {
         client.run(line);
         let (_, item, value) = ask(&mut client, db, key.as_bytes(), Op::Fetch(&LOOK));
@@ -461,8 +460,8 @@ fn without_memory_for_an_account_an_item_is_read_all_the_same() {
     }
     let read = fetch(&mut client, ALL).unwrap();
     assert_ne!(read.cas, 0);
-    let compared = StoreItem { compare: Some(read.cas), ..written(b"w") };
-    assert_eq!(store(&mut client, compared), Outcome::Exists);
+    let compared = StoreItem { compare: Some(read.cas), ..SET };
+    assert_eq!(store(&mut client, b"w", compared), Outcome::Exists);
     let lease = Fetch { vivify: Some(Expiry::None), ..ALL };
     let (outcome, ..) = ask(&mut client, 0, b"another", Op::Fetch(&lease));
     assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");

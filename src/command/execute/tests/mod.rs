@@ -6,6 +6,7 @@ mod counters;
 mod expiry;
 mod generic;
 mod items;
+mod items_model;
 mod model;
 mod strings;
 
