@@ -14,6 +14,11 @@ differential sequences="20000":
     KV_VALKEY_SERVER="$PWD/.ci/cache/valkey-server" KV_REQUIRE_VALKEY=1 KV_DIFF_SEQUENCES={{sequences}} \
         cargo test --test differential -- --nocapture
 
+# The same with memcached, which must be installed.
+differential-memcached sequences="20000":
+    KV_MEMCACHED="$(command -v memcached)" KV_REQUIRE_MEMCACHED=1 KV_DIFF_SEQUENCES={{sequences}} \
+        cargo test --test memcached_differential -- --nocapture
+
 # Compares with the other servers that are installed, in alternating slices; wants an otherwise idle machine.
 bench *args="--with-limit --html target/compare.html":
     ci/setup.sh

@@ -36,6 +36,10 @@ fn main() {
             works.push(work(&format!("set/{pipeline}/{label}"), keys, pipeline, set));
         }
     }
+    for pipeline in [1, 16, 64] {
+        works.push(work(&format!("get-text/{pipeline}/100k"), 100_000, pipeline, get_text));
+        works.push(work(&format!("set-text/{pipeline}/100k"), 100_000, pipeline, set_text));
+    }
     works.push(work("get-json/64/100k", 100_000, 64, get_json));
     works.push(parsing("parse/get", get, resp));
     works.push(parsing("parse/set", set, resp));
@@ -50,6 +54,15 @@ fn get(key: u64) -> String {
 
 fn set(key: u64) -> String {
     format!("*3\r\n$3\r\nSET\r\n$16\r\nkey:{key:012}\r\n${VALUE}\r\n{}\r\n", "v".repeat(VALUE))
+}
+
+/// memcached's text protocol.
+fn get_text(key: u64) -> String {
+    format!("get key:{key:012}\r\n")
+}
+
+fn set_text(key: u64) -> String {
+    format!("set key:{key:012} 0 0 {VALUE}\r\n{}\r\n", "v".repeat(VALUE))
 }
 
 fn get_json(key: u64) -> String {

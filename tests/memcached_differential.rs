@@ -5,10 +5,14 @@
 //!
 //! Intended differences, and how each is kept out:
 //! - CAS values: any number may be one. Each server's are replaced by the order in which they first appear;
-//! - seconds (`t`) are rounded differently: one more or less is the same. `l`, and of `me` all but the key: not compared;
+//! - seconds (`t`) are rounded differently, and memcached's own clock is up to two behind: [`SECONDS`] more or less is the same. `l`,
+//!   and of `me` all but the key: not compared;
+//! - `h`: of an item of which nobody has asked for such things before, past use is known here only roughly. Not compared;
 //! - flags of mg act in their order there, at once here: `R` stands first in what is generated, then `T` and `N`, then what is asked for;
 //! - a decremented number that loses a digit is padded with a space there (protocol.txt allows both): numbers keep their length;
-//! - `k` answers base64 there if the item was *written* with `b`, here if the command has it: a key is always sent the same way;
+//! - `k` of mg answers base64 there if it was `ms` that wrote the item, with `b`; here if the command has `b`: never generated together;
+//! - with `I` a CAS is compared by size, where each server counts as it likes: only one that it has shown is sent;
+//! - `q` of an `ma` that makes its item hides nothing there, the usual HD here: never generated;
 //! - the data block of a line that is wrong is read as commands there, and dropped here if its length is known: such lines here announce
 //!   a block only where it is dropped there too;
 //! - numbers: `+5`, flags beyond 32 bits and a space behind a number are taken there: never generated;
@@ -30,6 +34,9 @@ use support::{Engine, Server, Setup, Text, engine_available, memcached_binary};
 const SEQUENCES: u64 = 600;
 /// Commands of a sequence.
 const COMMANDS: usize = 60;
+
+/// How far two figures of seconds may be apart.
+const SECONDS: u64 = 3;
 
 /// A CAS that the server has shown for this key, in a command.
 const CAS_OF: &str = "\u{1}";
@@ -94,24 +101,43 @@ fn play_all(ours: &Server, theirs: &Server, default_sequences: u64, first_seed: 
 /// keys, so that nothing has to be flushed in between, and `{b}` a key of its own in base64.
 fn play(ours: &Server, theirs: &Server, seed: u64, steps: &[String]) -> Result<(), String> {
     let (mut ours, mut theirs) = (Side::new(ours), Side::new(theirs));
-    let mut told = String::new();
+    // What comes first says to ours that it is memcached's protocol.
+    assert_eq!((ours.ask(""), theirs.ask("")), (String::new(), String::new()));
+    let mut told: Vec<(String, String)> = Vec::new();
     for step in steps {
         let prefix = format!("s{seed}");
         let step = step.replace("{}", &prefix).replace("{b}", &STANDARD.encode(&prefix));
         let (our_reply, their_reply) = (ours.ask(&step), theirs.ask(&step));
         if !same(&our_reply, &their_reply) {
-            return Err(format!("{told}{step:?}\n  ours:   {our_reply}\n  theirs: {their_reply}\n"));
+            // What happened to the same key is what tells why.
+            let key = key_of(&step);
+            let before = told.iter().filter(|(line, _)| line.contains(key));
+            let before: String = before.map(|(line, reply)| format!("  {line} => {reply}\n")).collect();
+            // From a little before they part.
+            let same = our_reply.bytes().zip(their_reply.bytes()).take_while(|(a, b)| a == b).count();
+            let [ours, theirs] = [our_reply, their_reply]
+                .map(|reply| short(&reply.chars().skip(same.saturating_sub(80)).collect::<String>()));
+            return Err(format!("{before}  {}\n  ours:   {ours}\n  theirs: {theirs}\n", short(&step)));
         }
-        told += &format!("{step:?} => {our_reply}\n");
+        told.push((short(&step), short(&our_reply)));
     }
     Ok(())
+}
+
+fn key_of(step: &str) -> &str {
+    step.split(['|', ' ']).nth(1).unwrap_or_default()
+}
+
+/// Enough of a text to know it again.
+fn short(text: &str) -> String {
+    text.chars().take(200).collect()
 }
 
 /// One server, and what is known of its CAS values.
 struct Side {
     text: Text,
-    /// The order in which each appeared.
-    names: HashMap<String, usize>,
+    /// The order in which each appeared, with its key.
+    names: HashMap<(String, String), usize>,
     /// The last one of each key.
     last: HashMap<String, String>,
 }
@@ -122,9 +148,9 @@ impl Side {
     }
 
     fn ask(&mut self, step: &str) -> String {
-        let key = step.split(['|', ' ']).nth(1).unwrap_or_default().to_owned();
-        // A CAS that was never seen is none that there is.
-        let cas = self.last.get(&key).cloned().unwrap_or_else(|| "99999999".into());
+        let key = key_of(step).to_owned();
+        // None that there is, where none was seen.
+        let cas = self.last.get(&key).cloned().unwrap_or_else(|| "0".into());
         let reply = self.text.say(&step.replace(CAS_OF, &cas));
         reply.split('|').map(|line| self.renamed(line, &key)).collect::<Vec<_>>().join("|")
     }
@@ -144,17 +170,25 @@ impl Side {
             match cas {
                 Some((cas, key)) => {
                     let next = self.names.len();
-                    let name = if cas == "0" { 0 } else { *self.names.entry(cas.into()).or_insert(next + 1) };
+                    let known = self.names.entry((key.into(), cas.into()));
+                    let name = if cas == "0" { 0 } else { *known.or_insert(next + 1) };
                     self.last.insert(key.into(), cas.into());
                     out.push(format!("cas{name}"));
                 }
                 None if words[0] == "ME" && n > 1 => {}
-                None if n > 0 && word.starts_with('l') && words[0] != "VALUE" => out.push("l".into()),
+                None if n > 0 && matches!(words[0], "HD" | "VA") && is_use(word) => {
+                    out.push(word[..1].into())
+                }
                 None => out.push((*word).to_owned()),
             }
         }
         out.join(" ")
     }
+}
+
+/// Whether this tells of past use.
+fn is_use(word: &str) -> bool {
+    matches!(word, "h0" | "h1") || word.starts_with('l')
 }
 
 /// Whether two replies are the same but for a second.
@@ -166,7 +200,7 @@ fn same(one: &str, other: &str) -> bool {
     one.len() == other.len()
         && one.iter().zip(&other).all(|(one, other)| {
             one == other
-                || matches!((seconds(one), seconds(other)), (Some(a), Some(b)) if a > 0 && b > 0 && a.abs_diff(b) <= 1)
+                || matches!((seconds(one), seconds(other)), (Some(a), Some(b)) if a > 0 && b > 0 && a.abs_diff(b) <= SECONDS)
                     && tail(one) == tail(other)
         })
 }
@@ -195,7 +229,7 @@ impl Generator {
 
     fn value(&mut self) -> String {
         match self.random.below(4) {
-            0 => (100_000 + self.random.below(800_000)).to_string(),
+            0 => (200_000 + self.random.below(500_000)).to_string(),
             1 => "v".repeat(self.random.below(40)),
             2 => "w".repeat(20_000 + self.random.below(3)),
             _ => self.pick(&["x", "", "1x", "some words"]),
@@ -229,7 +263,7 @@ impl Generator {
     fn storage(&mut self, key: &str) -> String {
         let verb = self.pick(&["set", "set", "set", "add", "replace", "append", "prepend", "cas", "cas"]);
         let (value, exptime) = (self.value(), self.exptime());
-        let cas = if verb == "cas" { self.pick(&[" \u{1}", " \u{1}", " 123"]) } else { String::new() };
+        let cas = if verb == "cas" { self.pick(&[" \u{1}", " \u{1}", " 999999999"]) } else { String::new() };
         let flags = self.pick(&["0", "0", "5", "4294967295"]);
         let noreply = self.pick(&["", "", "", " noreply"]);
         format!("{verb} {key} {flags} {exptime} {}{cas}{noreply}|{value}|", value.len())
@@ -311,6 +345,7 @@ impl Generator {
         );
         // Two of one letter are another test.
         let flags = flags.replace(" T100 T1000", " T100");
+        let flags = if b.is_empty() { flags } else { flags.replace(" k", "") };
         format!("mg {key}{b}{flags}|")
     }
 
@@ -318,15 +353,14 @@ impl Generator {
         let (key, b) = self.meta_key(key);
         let value = self.value();
         let mode = self.pick(&["MS", "ME", "MA", "MP", "MR"]);
-        let (compare, time) =
-            (self.pick(&["C\u{1}", "C\u{1}", "C123", "C0"]), format!("T{}", self.exptime()));
+        let (compare, time) = (self.pick(&["C\u{1}", "C\u{1}", "C0"]), format!("T{}", self.exptime()));
         let flags = self.flags(&[&mode, &compare, &time, "F7"], &["k", "Oabc", "q", "c", "I"]);
         format!("ms {key} {}{b}{flags}|{value}|", value.len())
     }
 
     fn meta_delete(&mut self, key: &str) -> String {
         let (key, b) = self.meta_key(key);
-        let compare = self.pick(&["C\u{1}", "C\u{1}", "C123", "C0"]);
+        let compare = self.pick(&["C\u{1}", "C\u{1}", "C999999999", "C0"]);
         let flags = self.flags(&[&compare], &["k", "Oabc", "q", "I", "T100"]);
         format!("md {key}{b}{flags}|")
     }
@@ -334,9 +368,14 @@ impl Generator {
     fn meta_count(&mut self, key: &str) -> String {
         let (key, b) = self.meta_key(key);
         let (mode, delta) = (self.pick(&["MI", "MD", "M+", "M-"]), self.pick(&["D1", "D99"]));
-        let compare = self.pick(&["C\u{1}", "C123", "C0"]);
+        let compare = self.pick(&["C\u{1}", "C999999999", "C0"]);
         let flags = self
-            .flags(&["N100", "J700000", &mode, &delta, &compare, "T500"], &["v", "t", "c", "k", "Oabc", "q"]);
+            .flags(&["T500", "N100", "J700000", &mode, &delta, &compare], &["v", "t", "c", "k", "Oabc", "q"]);
+        // Without J it would begin with a number of one digit.
+        let flags = match flags.contains(" N") {
+            true => flags.replace(" q", "").replace(" J700000", "") + " J700000",
+            false => flags,
+        };
         format!("ma {key}{b}{flags}|")
     }
 }

@@ -1,6 +1,8 @@
 //! What the parser targets share: a connection that receives bytes in pieces and writes down what it heard.
 
 use bumpalo::Bump;
+use kv_server::command::{ClientFilter, Host, PauseMode, StatsOf};
+use kv_server::conn::Session;
 use kv_server::proto::{ParseLimits, Parsed};
 
 /// Small bounds, so that the fuzzer meets them.
@@ -73,4 +75,69 @@ pub fn cut(input: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     }
     pieces.push(rest);
     Some((pieces, stream))
+}
+
+/// A server that has nothing to tell, for protocols that plan by themselves.
+pub struct Nobody;
+
+impl Host for Nobody {
+    fn info(&self, _: &[String]) -> String {
+        String::new()
+    }
+
+    fn config_get(&self, _: &[u8]) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn config_set(&self, _: &[(&[u8], &[u8])]) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn reset_stats(&self) {}
+
+    fn client_list(&self, _: &ClientFilter) -> String {
+        String::new()
+    }
+
+    fn client_info(&self, _: u64) -> String {
+        String::new()
+    }
+
+    fn client_kill(&self, _: &ClientFilter) -> usize {
+        0
+    }
+
+    fn client_changed(&self, _: &Session) {}
+
+    fn client_pause(&self, _: Option<(u64, PauseMode)>) {}
+
+    fn password_required(&self) -> bool {
+        true
+    }
+
+    fn authenticate(&self, _: &[u8], _: &[u8]) -> bool {
+        false
+    }
+
+    fn time_us(&self) -> u64 {
+        0
+    }
+
+    fn random(&self) -> u64 {
+        0
+    }
+
+    fn started_at_s(&self) -> u64 {
+        0
+    }
+
+    fn memcached_stats(&self, _: StatsOf) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    fn flush_at(&self, _: Option<u64>) {}
+
+    fn shut_down(&self) -> bool {
+        false
+    }
 }

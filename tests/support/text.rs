@@ -1,7 +1,7 @@
 //! A client of memcached's text protocol that sees bytes. Each exchange ends with `mn`, whose reply says that all others are there.
 
 use super::PATIENCE;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 
 const END: &[u8] = b"MN\r\n";
@@ -42,7 +42,10 @@ impl Text {
     pub fn answer(&mut self) -> Vec<u8> {
         let (mut reply, mut buffer) = (Vec::new(), vec![0; 256 << 10]);
         while !reply.ends_with(END) {
-            let got = self.stream.read(&mut buffer).unwrap_or_else(|e| panic!("{e} after {}", shown(&reply)));
+            let got = match self.stream.read(&mut buffer) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => continue,
+                other => other.unwrap_or_else(|e| panic!("{e} after {}", shown(&reply))),
+            };
             assert!(got > 0, "closed after {}", shown(&reply));
             reply.extend_from_slice(&buffer[..got]);
         }
@@ -51,7 +54,7 @@ impl Text {
     }
 
     /// All that comes until the server closes.
-    pub fn to_close(&mut self) -> String {
+    pub fn read_to_close(&mut self) -> String {
         let mut reply = Vec::new();
         // A reset is a close: the server had not read all of ours.
         if let Err(error) = self.stream.read_to_end(&mut reply) {
@@ -61,6 +64,7 @@ impl Text {
     }
 }
 
+/// The end of it, which tells the most.
 fn shown(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).replace("\r\n", "|")
+    String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(2_000)..]).replace("\r\n", "|")
 }

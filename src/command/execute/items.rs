@@ -324,7 +324,8 @@ pub fn count(place: &mut Place<'_, '_>, scratch: &mut Scratch, how: &Count) -> R
     let Some((old, number)) = found.map(|entry| (Old::of(&entry), number(entry.value))) else {
         return create(place, scratch, how);
     };
-    if old.differs(how.compare) {
+    // That nothing is no number is found first, as in memcached.
+    if old.value_len > 0 && old.differs(how.compare) {
         return Ok(Outcome::Exists);
     }
     let Some(number) = number else { return Ok(Outcome::NotANumber) };

@@ -89,20 +89,19 @@ pub fn storage<'a>(
         Op::Set { value, expiry }
     } else {
         let (flags, compare) = (storage.flags, storage.compare);
-        Op::Store(ctx.bump.alloc(StoreItem { flags, mode, compare, ..plain(value, expiry) }))
+        Op::Store { value, how: ctx.bump.alloc(StoreItem { flags, mode, compare, ..plain(expiry) }) }
     };
     push(storage.key, op, form, ctx, requests);
 }
 
 /// A set whose item has client flags.
 pub fn set_with_flags<'a>(value: Payload<'a>, flags: u32, expiry: Expiry, bump: &'a Bump) -> Op<'a> {
-    Op::Store(bump.alloc(StoreItem { flags, ..plain(value, expiry) }))
+    Op::Store { value, how: bump.alloc(StoreItem { flags, ..plain(expiry) }) }
 }
 
 /// A write without condition.
-pub fn plain(value: Payload<'_>, expiry: Expiry) -> StoreItem<'_> {
+pub fn plain(expiry: Expiry) -> StoreItem {
     StoreItem {
-        value,
         flags: 0,
         expiry,
         mode: StoreMode::Set,

@@ -57,9 +57,9 @@ fn when(exptime: Option<i64>, ctx: &PlanContext<'_, '_>) -> Option<Expiry> {
 }
 
 fn get<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Op<'a> {
-    // A time in the past is below no item's, and never (0) neither.
+    // A time in the past is below no item's, and never (0) neither. What is left is compared in seconds rounded up, as `t` shows it.
     let recache_below_ms = match when(meta.recache, ctx) {
-        Some(Expiry::At(at_ms)) => Some(at_ms.saturating_sub(ctx.now_ms)),
+        Some(Expiry::At(at_ms)) => Some(at_ms.saturating_sub(ctx.now_ms).saturating_sub(999)),
         _ => None,
     };
     Op::Fetch(ctx.bump.alloc(Fetch {
@@ -91,17 +91,18 @@ fn set<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Option<Op<'a>> {
         mode,
         // To APPEND and PREPEND 0 is none.
         compare: meta.compare.filter(|cas| !(adds && *cas == 0)),
-        invalidate: meta.invalidate,
+        // No CAS is older than that of an item, 0 least of all.
+        invalidate: meta.invalidate && meta.compare != Some(0),
         new_cas: meta.new_cas,
         cas: meta.cas || meta.size,
         vivify: when(meta.vivify, ctx).filter(|_| adds),
-        ..plain(value, when(meta.touch, ctx).unwrap_or(Expiry::None))
+        ..plain(when(meta.touch, ctx).unwrap_or(Expiry::None))
     };
     let usual = item.flags == 0 && mode == StoreMode::Set && item.compare.is_none();
     if usual && item.new_cas.is_none() && !item.cas {
-        return Some(Op::Set { value: item.value, expiry: item.expiry });
+        return Some(Op::Set { value, expiry: item.expiry });
     }
-    Some(Op::Store(ctx.bump.alloc(item)))
+    Some(Op::Store { value, how: ctx.bump.alloc(item) })
 }
 
 fn delete<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Op<'a> {

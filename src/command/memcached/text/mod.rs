@@ -45,6 +45,7 @@ pub fn next<'a>(
     if state.is_fresh() && ctx.paused.is_none() {
         let consumed = common(rest, ctx, stats, requests);
         if consumed > 0 {
+            state.moved_on();
             return Step::Planned { consumed };
         }
     }

@@ -78,6 +78,12 @@ impl State {
     pub fn is_fresh(&self) -> bool {
         self.within == Within::Line
     }
+
+    /// Something was consumed without [`parse`]: what comes next has not been searched.
+    #[inline]
+    pub fn moved_on(&mut self) {
+        self.scanned = 0;
+    }
 }
 
 /// One command, its words borrowed from the received bytes. Times are as the client wrote them (`exptime` of protocol.txt).
