@@ -140,11 +140,8 @@ fn expiry(ttl_ms: Option<&[u8]>, cache_control: Option<&[u8]>, now_ms: u64) -> R
         return Ok(expires_in(proto::http::number(ttl_ms).ok_or(problem::BAD_TTL)?, now_ms));
     }
     let Some(cache_control) = cache_control else { return Ok(Expiry::None) };
-    match proto::http::max_age_s(cache_control) {
-        Ok(Some(seconds)) => Ok(expires_in(seconds.saturating_mul(1000), now_ms)),
-        Ok(None) => Ok(Expiry::None),
-        Err(()) => Err(problem::BAD_TTL),
-    }
+    let age_s = proto::http::max_age_s(cache_control)?;
+    Ok(age_s.map_or(Expiry::None, |age_s| expires_in(age_s.saturating_mul(1000), now_ms)))
 }
 
 /// The CAS is asked for always: an item that has none gets one with its first read over HTTP, and keeps it.

@@ -7,12 +7,9 @@ use crate::conn::Session;
 use crate::limits;
 use crate::proto::Scratch;
 use crate::proto::detect::PROTOBUF_MAGIC;
+use crate::proto::protobuf::messages::{self, Call as Ask, Message, Response, Status as Said, get, set};
 use crate::store::{Budget, Eviction, StoreConfig};
-use messages::{Call as Ask, Message, Response, Status as Said, get, set};
 use std::sync::Arc;
-
-#[path = "../../../tests/support/kv_messages.rs"]
-mod messages;
 
 const LIMITS: ParseLimits = ParseLimits {
     max_bulk: 1 << 20,

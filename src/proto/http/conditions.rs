@@ -1,6 +1,8 @@
 //! Fields that say under which condition, or for how long: entity tags (RFC 9110 sections 8.8.3 and 13.1), max-age (RFC 9111
 //! section 5.2.2.1). An item's entity tag is its CAS, as a decimal number in quotes.
 
+use super::problem::{self, Problem};
+
 /// What If-Match or If-None-Match lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tags<'a> {
@@ -79,14 +81,14 @@ pub fn etag(cas: u64) -> String {
 }
 
 /// Seconds of max-age in Cache-Control, if it is there; other directives are for others. Error: no number of seconds.
-pub fn max_age_s(cache_control: &[u8]) -> Result<Option<u64>, ()> {
+pub fn max_age_s(cache_control: &[u8]) -> Result<Option<u64>, Problem> {
     for directive in cache_control.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
         let (name, value) = match memchr::memchr(b'=', directive) {
             Some(equals) => (&directive[..equals], &directive[equals + 1..]),
             None => (directive, &b""[..]),
         };
         if name.eq_ignore_ascii_case(b"max-age") {
-            return number(value).map(Some).ok_or(());
+            return number(value).map(Some).ok_or(problem::BAD_TTL);
         }
     }
     Ok(None)
@@ -148,11 +150,11 @@ mod tests {
             ("no-store, Max-Age=0", Ok(Some(0))),
             ("no-cache", Ok(None)),
             ("s-maxage=5", Ok(None)),
-            ("max-age", Err(())),
-            ("max-age=", Err(())),
-            ("max-age=-1", Err(())),
-            ("max-age=1.5", Err(())),
-            ("max-age=99999999999999999999", Err(())),
+            ("max-age", Err(problem::BAD_TTL)),
+            ("max-age=", Err(problem::BAD_TTL)),
+            ("max-age=-1", Err(problem::BAD_TTL)),
+            ("max-age=1.5", Err(problem::BAD_TTL)),
+            ("max-age=99999999999999999999", Err(problem::BAD_TTL)),
         ] {
             assert_eq!(max_age_s(value.as_bytes()), expected, "{value}");
         }

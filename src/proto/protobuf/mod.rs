@@ -9,6 +9,9 @@
 //! where the store has them. The format: protobuf.dev, "Encoding". The length in front of a message keeps the framing whatever is in
 //! it: what is malformed is answered, and the connection goes on.
 
+#[cfg(test)]
+#[path = "../../../tests/support/kv_messages.rs"]
+pub mod messages;
 pub mod request;
 mod response;
 #[cfg(test)]

@@ -8,9 +8,6 @@ use bytes::Bytes;
 use messages::Message;
 use proptest::prelude::*;
 
-#[path = "../../../tests/support/kv_messages.rs"]
-mod messages;
-
 const MOST: usize = 100;
 
 #[test]

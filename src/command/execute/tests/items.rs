@@ -31,6 +31,7 @@ pub fn ask(client: &mut Client, db: u8, key: &[u8], op: Op<'_>) -> (Outcome, Ite
 const BEGIN: u64 = crate::command::testing::BEGIN_MS;
 const KEY: &[u8] = b"k";
 const ALL: Fetch = Fetch {
+    waits: false,
     value: true,
     cas: true,
     access: true,
