@@ -63,6 +63,12 @@ pub fn execute(
                 }
                 continue;
             }
+            Op::GetItem => {
+                if items::get(&mut place, scratch, &mut request.outcome) {
+                    continue;
+                }
+                run_or_undo(&Op::Fetch(&items::GET), &mut place, scratch, false)
+            }
             Op::Set { value, expiry } => place.write(value, *expiry).map(|()| Outcome::Ok),
             op => run_or_undo(op, &mut place, scratch, request.form.is_resp3()),
         };
@@ -197,7 +203,7 @@ fn run(
     resp3: bool,
 ) -> Result<Outcome, WriteError> {
     match op {
-        Op::Get | Op::Set { .. } => unreachable!("run by their own short paths"),
+        Op::Get | Op::GetItem | Op::Set { .. } => unreachable!("run by their own short paths"),
         Op::IncrBy(amount) => counters::incr_by(place, *amount),
         Op::Del => Ok(Outcome::Int(place.remove().into())),
         Op::Exists => Ok(Outcome::Int(place.look().is_some().into())),

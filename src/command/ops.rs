@@ -72,6 +72,9 @@ pub enum Op<'a> {
         range: &'a BitPosRange,
     },
     BitField(&'a [FieldOp]),
+    /// The value with the client's flags, for readers who know nothing of leases (memcached's get): the short way to what `Fetch` of a
+    /// value does. Answers `Value` or `Pinned` where there are no flags, else `Item`.
+    GetItem,
     /// The item with what is known of it.
     Fetch(&'a Fetch),
     /// Writes an item with client flags, or under a CAS. The value is not among the rest: what lies in the bump is never dropped, and a
@@ -203,7 +206,7 @@ impl Op<'_> {
             Op::BitPos { .. } => "BITPOS",
             Op::BitField(_) => "BITFIELD",
             // What memcached calls them: these serve other protocols than Redis's.
-            Op::Fetch(_) => "mg",
+            Op::Fetch(_) | Op::GetItem => "mg",
             Op::Store { .. } => "ms",
             Op::Remove(_) => "md",
             Op::Count(_) => "ma",

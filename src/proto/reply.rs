@@ -73,6 +73,20 @@ impl ReplyBuf {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Puts all parts of a reply, or none where they pass the limit.
+    #[inline(always)]
+    pub fn put_all<const PARTS: usize>(&mut self, parts: [&[u8]; PARTS]) {
+        let len: usize = parts.iter().map(|part| part.len()).sum();
+        if self.bytes.len() + len > self.limit {
+            self.overflowed = true;
+            return;
+        }
+        self.bytes.reserve(len);
+        for part in parts {
+            self.bytes.extend_from_slice(part);
+        }
+    }
+
     /// A string with its frame: `$len CRLF value CRLF`.
     #[inline(always)]
     pub fn put_bulk(&mut self, value: &[u8]) {

@@ -98,6 +98,44 @@ impl Place<'_, '_> {
     }
 }
 
+/// What [`crate::command::Op::GetItem`] is short for.
+pub static GET: Fetch = Fetch {
+    waits: false,
+    value: true,
+    cas: false,
+    access: false,
+    no_bump: false,
+    bystander: true,
+    touch: None,
+    vivify: None,
+    recache_below_ms: None,
+    new_cas: None,
+};
+
+/// Reads an item that keeps no account, as most do. False: it keeps one, and is for [`fetch`]. (It has then counted as used once more than
+/// it was, which only keeps it a little longer.)
+#[inline(always)]
+pub fn get(place: &mut Place<'_, '_>, scratch: &mut Scratch, outcome: &mut Outcome) -> bool {
+    let Some(entry) = place.partition.item(&place.key, place.now_ms, !place.no_touch) else {
+        place.stats.misses += 1;
+        *outcome = Outcome::Nil;
+        return true;
+    };
+    if entry.has_meta() {
+        return false;
+    }
+    place.stats.hits += 1;
+    let flags = entry.extra().flags;
+    if flags != 0 {
+        *outcome = answer(Item { flags, ..with_value(&entry, true, scratch) }, scratch);
+    } else if entry.value.len() < PIN_THRESHOLD {
+        *outcome = Outcome::Value(copied(entry.value, scratch));
+    } else {
+        *outcome = Outcome::Pinned(left(&entry, scratch));
+    }
+    true
+}
+
 /// Reads an item, as mg does.
 pub fn fetch(place: &mut Place<'_, '_>, scratch: &mut Scratch, how: &Fetch) -> Result<Outcome, WriteError> {
     let use_ = !how.no_bump && !place.no_touch;

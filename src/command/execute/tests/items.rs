@@ -467,3 +467,60 @@ fn without_memory_for_an_account_an_item_is_read_all_the_same() {
     let (outcome, ..) = ask(&mut client, 0, b"another", Op::Fetch(&lease));
     assert!(matches!(outcome, Outcome::Refused(_)), "{outcome:?}");
 }
+
+/// The short way and the long one see the same, whatever the item keeps.
+#[test]
+fn get_item_is_a_short_fetch() {
+    let mut client = Client::new();
+    client.run("SET plain value");
+    let scene = |op: Op<'static>| {
+        let mut scratch = Scratch::default();
+        let key = client.store.key(0, b"plain");
+        let form = Form::Json;
+        let mut requests = [Request { key, op, form, outcome: Outcome::Pending }];
+        let mut stats = client.stats.clone();
+        execute_now(&client.store, &mut requests, &mut scratch, &mut stats, client.now_ms);
+        let [request] = requests;
+        let read = match request.outcome {
+            Outcome::Value(span) => (0, span),
+            Outcome::Item(index) => match scratch.items[index as usize] {
+                Item { flags, value: ItemValue::Copied(span), .. } => (flags, span),
+                item => panic!("{item:?}"),
+            },
+            other => return format!("{other:?}"),
+        };
+        let value = &scratch.bytes[read.1.start as usize..][..read.1.len as usize];
+        format!("{} {} {}", read.0, value.escape_ascii(), stats.hits)
+    };
+    assert_eq!(scene(Op::GetItem), "0 value 1");
+    static FLAGGED: StoreItem = StoreItem {
+        flags: 7,
+        expiry: Expiry::None,
+        mode: StoreMode::Set,
+        compare: None,
+        invalidate: false,
+        new_cas: None,
+        cas: false,
+        vivify: None,
+    };
+    let value = Payload::Inline(b"other");
+    assert_eq!(scene(Op::Store { value, how: &FLAGGED }), "Ok");
+    assert_eq!(scene(Op::GetItem), "7 other 1");
+    // From here on it keeps an account.
+    static ACCOUNT: Fetch = Fetch {
+        waits: false,
+        value: true,
+        cas: true,
+        access: true,
+        no_bump: false,
+        bystander: true,
+        touch: None,
+        vivify: None,
+        recache_below_ms: None,
+        new_cas: None,
+    };
+    assert_eq!(scene(Op::Fetch(&ACCOUNT)), "7 other 1");
+    assert_eq!(scene(Op::GetItem), "7 other 1");
+    assert_eq!(scene(Op::Del), "Int(1)");
+    assert_eq!(scene(Op::GetItem), "Nil");
+}

@@ -559,7 +559,7 @@ fn foretell_count(how: &Count, old: Option<Model>) -> Foretold {
             None => (Answer::Plain(Outcome::Nil), None),
         };
     };
-    if how.compare.is_some() && how.compare != old.cas {
+    if !old.value.is_empty() && how.compare.is_some() && how.compare != old.cas {
         return (Answer::Plain(Outcome::Exists), Some(old));
     }
     let digits =

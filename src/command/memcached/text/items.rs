@@ -9,7 +9,6 @@ use crate::proto::memcached::text::{self, Form, Storage, StorageVerb};
 use crate::store::Expiry;
 use bumpalo::Bump;
 
-pub static GET: Fetch = Fetch { value: true, ..NOTHING };
 static GETS: Fetch = Fetch { value: true, cas: true, ..NOTHING };
 /// me: all that is known, without being a use.
 pub static DEBUG: Fetch = Fetch { cas: true, access: true, no_bump: true, ..NOTHING };
@@ -45,12 +44,12 @@ pub fn get<'a>(
     stats: &mut CommandStats,
     requests: &mut Vec<Request<'a>>,
 ) {
-    let fetch: &Fetch = match (touch, cas) {
-        (None, false) => &GET,
-        (None, true) => &GETS,
+    let op = match (touch, cas) {
+        (None, false) => Op::GetItem,
+        (None, true) => Op::Fetch(&GETS),
         (Some(exptime), cas) => {
             let touch = Some(expiry(exptime, ctx.now_ms));
-            ctx.bump.alloc(Fetch { value: true, cas, touch, ..NOTHING })
+            Op::Fetch(ctx.bump.alloc(Fetch { value: true, cas, touch, ..NOTHING }))
         }
     };
     let (form, last_form) = if cas { (&VALUE_CAS, &LAST_VALUE_CAS) } else { (&VALUE, &LAST_VALUE) };
@@ -61,7 +60,7 @@ pub fn get<'a>(
             stats.calls[row("touch") as usize] += 1;
         }
         let form = if last && keys.peek().is_none() { last_form } else { form };
-        push(key, Op::Fetch(fetch), form, ctx, requests);
+        push(key, op.clone(), form, ctx, requests);
     }
 }
 

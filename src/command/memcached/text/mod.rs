@@ -124,7 +124,7 @@ fn plan_common<'a>(
     const SET: usize = row("set") as usize;
     let Some(set) = &common.set else {
         stats.calls[GET] += 1;
-        push(common.key, Op::Fetch(&items::GET), &items::LAST_VALUE, ctx, requests);
+        push(common.key, Op::GetItem, &items::LAST_VALUE, ctx, requests);
         return true;
     };
     if set.value.len() > ctx.store.large_threshold() {

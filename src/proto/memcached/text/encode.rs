@@ -11,11 +11,23 @@ const NOT_FOUND: &[u8] = b"NOT_FOUND\r\n";
 pub fn encode(form: &Form<'_>, key: &[u8], outcome: &Outcome, scratch: &Scratch, out: &mut ReplyBuf) {
     match form {
         Form::Value { cas, last } => {
-            if let Outcome::Item(index) = outcome {
-                value(key, &scratch.items[*index as usize], *cas, scratch, out);
-            }
-            if *last {
-                out.put(b"END\r\n");
+            let end: &[u8] = if *last { b"\r\nEND\r\n" } else { b"\r\n" };
+            match outcome {
+                Outcome::Value(span) => {
+                    let value = &scratch.bytes[span.start as usize..][..span.len as usize];
+                    let mut digits = itoa::Buffer::new();
+                    let digits = digits.format(span.len).as_bytes();
+                    out.put_all([b"VALUE ", key, b" 0 ", digits, b"\r\n", value, end]);
+                }
+                Outcome::Item(index) => value(key, &scratch.items[*index as usize], *cas, end, scratch, out),
+                Outcome::Pinned(index) => {
+                    let pinned = ItemValue::Pinned(*index);
+                    let value_len = scratch.pins[*index as usize].len();
+                    let item = Item { value: pinned, value_len, ..Item::default() };
+                    value(key, &item, *cas, end, scratch, out);
+                }
+                _ if *last => out.put(b"END\r\n"),
+                _ => {}
             }
         }
         Form::Stored => out.put(stored(outcome)),
@@ -23,36 +35,31 @@ pub fn encode(form: &Form<'_>, key: &[u8], outcome: &Outcome, scratch: &Scratch,
     }
 }
 
-/// `VALUE <key> <flags> <bytes> [<cas>]` and the value.
-#[inline]
-fn value(key: &[u8], item: &Item, cas: bool, scratch: &Scratch, out: &mut ReplyBuf) {
-    out.put(b"VALUE ");
-    out.put(key);
-    if item.flags == 0 {
-        out.put(b" 0 ");
-    } else {
-        out.put(b" ");
-        number(u64::from(item.flags), out);
-        out.put(b" ");
-    }
-    number(item.value_len as u64, out);
+/// `VALUE <key> <flags> <bytes> [<cas>]`, the value, and what ends it.
+fn value(key: &[u8], item: &Item, cas: bool, end: &[u8], scratch: &Scratch, out: &mut ReplyBuf) {
+    let (mut flags, mut len) = (itoa::Buffer::new(), itoa::Buffer::new());
+    let (flags, len) = (flags.format(item.flags).as_bytes(), len.format(item.value_len).as_bytes());
+    out.put_all([b"VALUE ", key, b" ", flags, b" ", len]);
     if cas {
-        out.put(b" ");
-        number(item.cas, out);
+        with(b" ", item.cas, out);
     }
     out.put(b"\r\n");
-    block(item.value, scratch, out);
+    bytes(item.value, scratch, out);
+    out.put(end);
 }
 
 /// A value and the end of its line.
-#[inline]
 fn block(value: ItemValue, scratch: &Scratch, out: &mut ReplyBuf) {
+    bytes(value, scratch, out);
+    out.put(b"\r\n");
+}
+
+fn bytes(value: ItemValue, scratch: &Scratch, out: &mut ReplyBuf) {
     match value {
         ItemValue::Copied(span) => out.put(&scratch.bytes[span.start as usize..][..span.len as usize]),
         ItemValue::Pinned(index) => out.put_pinned(scratch.pins[index as usize].clone()),
         ItemValue::None => {}
     }
-    out.put(b"\r\n");
 }
 
 #[inline]

@@ -387,6 +387,8 @@ fn classic_replies() {
     let value = |cas, last| Form::Value { cas, last };
     for (form, outcome, expected) in [
         (value(false, true), Outcome::Item(0), "VALUE key 9 5|value|END|"),
+        (value(false, true), Outcome::Value(Span { start: 1, len: 3 }), "VALUE key 0 3|alu|END|"),
+        (value(false, false), Outcome::Value(Span { start: 0, len: 0 }), "VALUE key 0 0||"),
         (value(true, false), Outcome::Item(0), "VALUE key 9 5 77|value|"),
         (value(false, false), Outcome::Nil, ""),
         (value(false, true), Outcome::Nil, "END|"),
