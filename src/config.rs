@@ -130,6 +130,8 @@ pub struct Config {
     pub output_low: usize,
     /// Unsent bytes at which a connection is closed.
     pub output_cap: usize,
+    /// Sites whose pages a browser may let use the cache over HTTP, such as `https://app.example`; `*`: all.
+    pub http_allow_origin: Vec<String>,
     pub drain_timeout: Duration,
     pub admin_bind: IpAddr,
     /// 0: any free port.
@@ -223,6 +225,7 @@ impl Config {
             output_high,
             output_low: output_high / limits::OUTPUT_LOW_DIVISOR,
             output_cap,
+            http_allow_origin: origins(&args)?,
             drain_timeout: Duration::from_secs(args.drain_timeout),
             admin_bind: args.admin_bind,
             admin_port: args.admin_port,
@@ -311,6 +314,22 @@ fn own_ports(args: &Args) -> Result<Vec<OwnPort>, ConfigError> {
         }
     }
     Ok(own_ports)
+}
+
+/// `--http-allow-origin`, as browsers write origins: RFC 6454 section 6.2.
+fn origins(args: &Args) -> Result<Vec<String>, ConfigError> {
+    for origin in &args.http_allow_origin {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let is_origin =
+            host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '?', '#']));
+        if !is_origin && origin != "*" && origin != "null" {
+            conflict!(
+                "--http-allow-origin {origin}: a browser would never send that. Write scheme, host and, unless it is the \
+                 scheme's own, port: https://app.example:8443. Or * for all sites."
+            );
+        }
+    }
+    Ok(args.http_allow_origin.clone())
 }
 
 fn cpus_of_workers(args: &Args, threads: usize, machine: &Machine, notes: &mut Vec<String>) -> Vec<usize> {

@@ -53,6 +53,8 @@ pub const MAX_INBOX: usize = 1 << 20;
 pub const MAX_ARGS: usize = 1 << 20;
 /// Longest inline command, bytes (Redis: 64 KiB).
 pub const MAX_INLINE: usize = 64 << 10;
+/// Groups within groups that are skipped in a protobuf message: none of its own has even one.
+pub const PROTOBUF_NESTING: usize = 16;
 /// memcached's text protocol: longest line of a retrieval, which may name many keys, bytes; other lines are held to `MAX_INLINE`.
 pub const TEXT_GET_LINE: usize = 1 << 20;
 /// Keys of such a line that are taken at a time.
@@ -135,6 +137,18 @@ pub const MIN_TURN_OUTPUT_BYTES: usize = 128 << 10;
 pub const LEASE_MS: u64 = 86_400_000;
 pub const LEASE_WAIT_MS: u64 = 600_000;
 
+/// Longest head of an HTTP request, bytes, its first line with the key included; also the longest trailer behind a body in chunks.
+pub const HTTP_HEAD: usize = 16 << 10;
+/// Most fields in a head.
+pub const HTTP_FIELDS: usize = 64;
+/// Longest line that announces a chunk, bytes: its size and what extensions it has.
+pub const HTTP_CHUNK_LINE: usize = 256;
+/// A body that nobody wants, because its request is refused, is read up to here, bytes; with a longer one the connection ends.
+pub const HTTP_UNWANTED_BODY: usize = 64 << 10;
+/// Largest batch over HTTP, bytes, unless a value may be less still: it is taken apart in memory that no account holds.
+pub const HTTP_BATCH_BYTES: usize = 8 << 20;
+/// Most operations in a batch over HTTP.
+pub const HTTP_BATCH_OPS: usize = 10_000;
 /// `--slowlog-log-slower-than`, microseconds (Redis: 10,000); negative: nothing is logged.
 pub const SLOWLOG_SLOWER_THAN_US: i64 = 10_000;
 /// `--slowlog-max-len`, entries (Redis: 128).
@@ -176,6 +190,8 @@ const _: () = {
     assert!(TEXT_GET_KEYS <= RUN_REQUESTS && TEXT_COMMON <= RUN_REQUESTS);
     // What one receive brought must fit into an inbox, or reading would pause at every turn.
     assert!(RECV_BUFFER <= MAX_INBOX);
+    // A head without a body is no reason to take memory of its own.
+    assert!(HTTP_HEAD <= RECV_BUFFER && HTTP_HEAD < MIN_REQUEST);
     assert!(MIN_OUTPUT_HIGH / OUTPUT_LOW_DIVISOR > 0);
     assert!(OUTPUT_HIGH >= MIN_OUTPUT_HIGH);
     assert!(GROUP_REQUESTS <= RUN_REQUESTS && RUN_REQUESTS <= ROUND_REQUESTS);

@@ -51,7 +51,7 @@ fn what_clients_send(setup: Setup) {
     let version = client.say("version|");
     assert!(version.starts_with("VERSION 1.6.") && version.matches(' ').count() == 1, "{version}");
     client.send(b"quit\r\nget a\r\n");
-    assert_eq!(client.to_close(), "");
+    assert_eq!(client.read_to_close(), "");
 }
 
 fn meta_commands(setup: Setup) {
@@ -191,10 +191,10 @@ fn lines_without_end(setup: Setup) {
     let server = setup.start(&[]);
     let mut client = Text::connect(server.address());
     client.send(&[&b"set "[..], &[b'k'; 100_000][..]].concat());
-    assert_eq!(client.to_close(), "CLIENT_ERROR line too long|");
+    assert_eq!(client.read_to_close(), "CLIENT_ERROR line too long|");
     let mut client = Text::connect(server.address());
     client.send(&[&b"get "[..], &b"key ".repeat(300_000)].concat());
-    assert_eq!(client.to_close(), "CLIENT_ERROR line too long|");
+    assert_eq!(client.read_to_close(), "CLIENT_ERROR line too long|");
 }
 
 fn the_password_comes_first(setup: Setup) {
@@ -212,7 +212,7 @@ fn the_password_comes_first(setup: Setup) {
     assert_eq!(client.say("set a 0 0 1|x|get a|"), { format!("{refused}STORED|VALUE a 0 1|x|END|") });
     let mut stranger = Text::connect(server.address());
     stranger.send(&[&b"get "[..], &[b'x'; 5000][..]].concat());
-    assert_eq!(stranger.to_close(), "");
+    assert_eq!(stranger.read_to_close(), "");
 }
 
 fn statistics(setup: Setup) {
@@ -264,7 +264,7 @@ fn shutdown_only_where_it_is_allowed(setup: Setup) {
     let mut server = setup.start(&["--memcached-shutdown"]);
     let mut client = Text::connect(server.address());
     client.send(b"shutdown\r\n");
-    assert_eq!(client.to_close(), "");
+    assert_eq!(client.read_to_close(), "");
     assert!(server.wait().success());
 }
 

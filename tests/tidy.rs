@@ -13,6 +13,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["control"]),
     ("nix", &["sys", "ring"]),
     ("clap", &["config"]),
+    ("httparse", &["proto/http"]),
 ];
 
 /// The only places whose code may be unsafe.

@@ -149,6 +149,11 @@ pub trait Host {
     /// `default`.
     fn authenticate(&self, user: &[u8], password: &[u8]) -> bool;
 
+    /// Whether a browser may let pages of this site (`https://app.example`) use the cache over HTTP; `*` asks for those of all sites.
+    fn allows_origin(&self, _origin: &[u8]) -> bool {
+        false
+    }
+
     /// Unix time in microseconds, read now (TIME).
     fn time_us(&self) -> u64;
 

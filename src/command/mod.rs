@@ -104,6 +104,11 @@ pub enum Barrier<'a> {
 /// A command that runs alone and writes its whole reply in its own protocol.
 pub trait Deferred: std::fmt::Debug {
     fn run(&self, ctx: &mut Context<'_>, out: &mut ReplyBuf) -> Flow;
+
+    /// Its reply has passed the limit of one reply and has been taken back: writes another in its place, or closes.
+    fn too_large(&self, _out: &mut ReplyBuf) -> Flow {
+        Flow::Close
+    }
 }
 
 /// What was found at the start of a connection's bytes, in a protocol that plans what it parses.

@@ -142,6 +142,11 @@ pub struct Args {
     #[arg(long, env = "KV_OUTPUT_CAP", value_parser = parse_bytes)]
     pub output_cap: Option<usize>,
 
+    /// Site whose web pages may use the cache over HTTP, such as https://app.example; repeat it, or separate several by commas; * for
+    /// all [default: none].
+    #[arg(long, env = "KV_HTTP_ALLOW_ORIGIN", value_delimiter = ',')]
+    pub http_allow_origin: Vec<String>,
+
     /// Seconds that SIGTERM leaves for requests under way and unsent replies.
     #[arg(long, env = "KV_DRAIN_TIMEOUT", default_value_t = limits::DRAIN_TIMEOUT_S,
           value_parser = clap::value_parser!(u64).range(0..=limits::DRAIN_TIMEOUT_MOST_S))]

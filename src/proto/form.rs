@@ -17,7 +17,7 @@ pub enum Form<'a> {
     /// memcached's binary protocol.
     Binary(binary::Form<'a>),
     Http(&'a http::Form<'a>),
-    Protobuf(&'a protobuf::Form<'a>),
+    Protobuf(&'a protobuf::Form),
     /// A reply that was known when the request was planned, whole.
     Ready(&'a &'a [u8]),
 }

@@ -200,7 +200,7 @@ fn put_message(status: &str, message: &str, out: &mut ReplyBuf) {
 }
 
 /// Appends a quoted string. Bytes that are no UTF-8 (RESP clients may write any) are shown as U+FFFD.
-fn put_string(text: &[u8], out: &mut ReplyBuf) {
+pub fn put_string(text: &[u8], out: &mut ReplyBuf) {
     // The only error that writing a string can meet is the reply's limit, which `out` remembers.
     let _ = serde_json::to_writer(Limited(out), &String::from_utf8_lossy(text));
 }

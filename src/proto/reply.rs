@@ -140,6 +140,18 @@ impl ReplyBuf {
         self.pins.truncate(to.pins);
     }
 
+    /// Puts bytes in front of all that was put since the mark.
+    pub fn insert(&mut self, at: Mark, bytes: &[u8]) {
+        if self.bytes.len() + bytes.len() > self.limit {
+            self.overflowed = true;
+            return;
+        }
+        self.bytes.splice(at.bytes..at.bytes, bytes.iter().copied());
+        for (place, _) in &mut self.pins[at.pins..] {
+            *place += bytes.len();
+        }
+    }
+
     /// Bytes put since the mark, pinned values included.
     pub fn len_since(&self, mark: Mark) -> usize {
         self.bytes.len() - mark.bytes + self.pins[mark.pins..].iter().map(|(_, pin)| pin.len()).sum::<usize>()
@@ -161,6 +173,25 @@ mod tests {
             assert_eq!(out.bytes, expected, "{len}");
             assert!(!out.has_overflowed());
         }
+    }
+
+    #[test]
+    fn what_is_inserted_moves_what_follows() {
+        let mut out = ReplyBuf::default();
+        out.put(b"before");
+        out.put_pinned(Bytes::from_static(b"P"));
+        let mark = out.mark();
+        out.put(b"x");
+        out.put_pinned(Bytes::from_static(b"Q"));
+        out.put(b"y");
+        assert_eq!(out.len_since(mark), 3);
+        out.insert(mark, b"head");
+        assert_eq!(out.bytes, b"beforeheadxy");
+        assert_eq!(out.pins, [(6, Bytes::from_static(b"P")), (11, Bytes::from_static(b"Q"))]);
+        out.limit(3);
+        out.insert(mark, b"four");
+        assert_eq!(out.bytes, b"beforeheadxy");
+        assert!(out.unlimit());
     }
 
     #[test]

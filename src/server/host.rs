@@ -71,6 +71,11 @@ impl Host for Shared {
         user == b"default" && right
     }
 
+    fn allows_origin(&self, origin: &[u8]) -> bool {
+        let allowed = &self.config.http_allow_origin;
+        allowed.iter().any(|allowed| allowed == "*" || allowed.as_bytes().eq_ignore_ascii_case(origin))
+    }
+
     fn time_us(&self) -> u64 {
         unix_us()
     }

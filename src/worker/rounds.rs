@@ -346,10 +346,13 @@ impl Rounds {
             now_ms: env.now_ms,
         };
         self.replies.limit(env.shared.config.reply_memory());
-        let flow = command::run(barrier, &mut context, &mut self.replies);
+        let mut flow = command::run(barrier, &mut context, &mut self.replies);
         if self.replies.unlimit() {
             self.replies.truncate(start);
-            self.replies.put(REPLY_TOO_LARGE);
+            match barrier {
+                Barrier::Command { .. } => self.replies.put(REPLY_TOO_LARGE),
+                Barrier::Other(deferred) => flow = deferred.too_large(&mut self.replies),
+            }
             self.stats.errors += 1;
         }
         if conn.session.command_ends() {

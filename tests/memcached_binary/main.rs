@@ -90,7 +90,7 @@ fn a_batch_ends_with_its_noop(setup: Setup) {
     const KEYS: u32 = 3_000;
     let server = setup.start(&[]);
     let mut client = Client::connect(server.address());
-    let even = |key: &u32| key % 2 == 0;
+    let even = |key: &u32| key.is_multiple_of(2);
     let name = |key: u32| format!("key:{key}");
     let sets: Vec<Packet> = (0..KEYS)
         .filter(even)
@@ -120,7 +120,7 @@ fn a_batch_ends_with_its_noop(setup: Setup) {
         match (opcode, failing) {
             (ADDQ, _) => {
                 assert_eq!(replies.len(), KEYS as usize / 2);
-                assert!(replies.iter().all(|reply| reply.status == status && reply.opaque % 2 == 0));
+                assert!(replies.iter().all(|reply| reply.status == status && reply.opaque.is_multiple_of(2)));
             }
             (DELETEQ, 1) => assert_eq!(replies.len(), KEYS as usize, "all are gone"),
             _ => assert_eq!(replies, [], "{opcode:#x}: all are there"),

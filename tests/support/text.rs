@@ -54,7 +54,7 @@ impl Text {
     }
 
     /// All that comes until the server closes.
-    pub fn to_close(&mut self) -> String {
+    pub fn read_to_close(&mut self) -> String {
         let mut reply = Vec::new();
         // A reset is a close: the server had not read all of ours.
         if let Err(error) = self.stream.read_to_end(&mut reply) {

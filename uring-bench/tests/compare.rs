@@ -119,6 +119,81 @@ fn a_verified_load_of_ones_own_against_a_command() {
     assert!(text(&output).contains("free: 3 connections, pipeline 2"), "{}", text(&output));
 }
 
+/// Whether a program is in PATH. Says so aloud where it is not; where `variable` is set to 1 that is a failure.
+fn installed(program: &str, variable: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let here = std::env::split_paths(&folders).any(|folder| folder.join(program).is_file());
+    assert!(here || std::env::var(variable).as_deref() != Ok("1"), "{variable}=1, but there is no {program}");
+    if !here {
+        eprintln!("SKIPPED: there is no {program} in PATH ({variable}=1 makes this a failure)");
+    }
+    here
+}
+
+/// Compares these under a short load and returns the contenders of its report.
+fn compared(contenders: &str, more: &[&str]) -> Vec<Value> {
+    let json = tempfile::NamedTempFile::new().unwrap();
+    let mut arguments = vec!["compare", "--contenders", contenders, "-c", "3", "-P", "4", "--keys", "200"];
+    arguments.extend(["--rounds", "3", "--slice", "30ms", "--json", json.path().to_str().unwrap()]);
+    arguments.extend(more);
+    let output = run(&arguments);
+    assert!(output.status.success(), "{}", text(&output));
+    let load = &figures(&json)["loads"][0];
+    let contenders = load["contenders"].as_array().unwrap().clone();
+    for contender in &contenders {
+        assert_eq!(contender["misses"], 0, "every key was written before: {contender}");
+        // On a busy machine one of them may have had no turn at all.
+        let rates = contender["rounds"]["per_second"].as_array().unwrap();
+        assert!(rates.iter().any(|rate| rate.as_f64().unwrap() > 0.0), "{contender}");
+    }
+    contenders
+}
+
+fn names(contenders: &[Value]) -> Vec<&str> {
+    contenders.iter().map(|contender| contender["name"].as_str().unwrap()).collect()
+}
+
+#[test]
+fn one_server_in_all_of_its_protocols() {
+    let asked = "ours,ours-memcached,ours-http,ours-protobuf,ours-json";
+    let contenders = compared(asked, &["--verify", "--value-size", "10-2000", "--items", "1000"]);
+    assert_eq!(names(&contenders), asked.split(',').collect::<Vec<_>>());
+}
+
+#[test]
+fn memcached_is_spoken_to_in_its_text() {
+    if installed("memcached", "KV_REQUIRE_MEMCACHED") {
+        let contenders = compared("ours-memcached,memcached", &["--verify"]);
+        let command = contenders[1]["command"].as_str().unwrap();
+        assert!(command.contains("-t 1") && command.contains("-U 0"), "{command}");
+    }
+}
+
+#[test]
+fn nginx_answers_reads_from_its_configuration() {
+    if installed("nginx", "KV_REQUIRE_NGINX") {
+        let contenders = compared("ours-http,nginx", &["--value-size", "100", "--items", "1000"]);
+        let command = contenders[1]["command"].as_str().unwrap();
+        let config = command.rsplit(' ').next().unwrap();
+        assert!(
+            config.ends_with("/nginx.conf") && !fs::exists(config).unwrap(),
+            "its folder is gone: {command}"
+        );
+        let refused = text(&run(&["compare", "--contenders", "nginx", "--verify"]));
+        assert!(refused.contains("nginx keeps nothing that could be verified"), "{refused}");
+        let too_long = text(&run(&["compare", "--contenders", "nginx", "--load", "f"]));
+        assert!(too_long.contains("values of 4000 bytes at most"), "{too_long}");
+    }
+}
+
+#[test]
+fn a_command_may_have_a_protocol() {
+    let command =
+        format!("web:http={} --port {{port}} --admin-port {{free}} --threads 1", server_binary().display());
+    let contenders = compared("ours", &["--contender", &command, "--verify"]);
+    assert_eq!(names(&contenders), ["ours", "web"]);
+}
+
 #[test]
 fn a_server_that_does_not_start_is_shown_with_its_words() {
     let output = run(&["compare", "--contenders", "ours", "--contender", "broken=ls --not-an-option={port}"]);

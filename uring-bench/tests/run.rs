@@ -93,6 +93,24 @@ fn json_is_verified_by_the_engine_of_this_machine() {
     check_verified("json", if io_uring_works() { "io_uring" } else { "auto" });
 }
 
+#[test]
+fn memcached_is_verified_by_both_engines() {
+    check_verified("memcached", "epoll");
+    check_verified("memcached", if io_uring_works() { "io_uring" } else { "auto" });
+}
+
+#[test]
+fn http_is_verified_by_both_engines() {
+    check_verified("http", "epoll");
+    check_verified("http", if io_uring_works() { "io_uring" } else { "auto" });
+}
+
+#[test]
+fn protobuf_is_verified_by_both_engines() {
+    check_verified("protobuf", "epoll");
+    check_verified("protobuf", if io_uring_works() { "io_uring" } else { "auto" });
+}
+
 fn io_uring_works() -> bool {
     let works = kv_server::ring::uring::Uring::new(&kv_server::ring::DriverOptions::default()).is_ok();
     let required = std::env::var_os("KV_REQUIRE_IO_URING").is_some_and(|value| value == "1");
@@ -105,28 +123,52 @@ fn large_values_arrive_whole() {
     let server = Server::start(&[]);
     let target = server.address.to_string();
     let sizes = "20000:0.5,300000:0.5";
-    for verify in [true, false] {
-        let mut arguments = vec![
-            "run",
-            "--target",
-            &target,
-            "--preload",
-            "--keys",
-            "50",
-            "--requests",
-            "2000",
-            "-c",
-            "3",
-            "-P",
-            "4",
-            "--ratio",
-            "1:1",
-            "--value-size",
-            sizes,
-        ];
-        arguments.extend(verify.then_some("--verify"));
-        let output = bench(&arguments);
-        assert!(output.status.success() && !text(&output).contains("errors:"), "{}", text(&output));
+    for protocol in ["resp", "memcached", "http", "protobuf"] {
+        for verify in [true, false] {
+            let mut arguments = vec![
+                "run",
+                "--target",
+                &target,
+                "--protocol",
+                protocol,
+                "--preload",
+                "--keys",
+                "50",
+                "--requests",
+                "300",
+                "-c",
+                "3",
+                "-P",
+                "4",
+                "--ratio",
+                "1:1",
+                "--value-size",
+                sizes,
+            ];
+            arguments.extend(verify.then_some("--verify"));
+            let output = bench(&arguments);
+            assert!(output.status.success() && !text(&output).contains("errors:"), "{}", text(&output));
+        }
+    }
+}
+
+#[test]
+fn times_to_live_are_heard() {
+    let server = Server::start(&[]);
+    let target = server.address.to_string();
+    for protocol in ["resp", "memcached", "http", "protobuf"] {
+        let arguments =
+            ["--target", &target, "--protocol", protocol, "--keys", "20", "--requests", "20", "--ratio"];
+        let run = |more: &[&str]| {
+            let output = bench(&[&["run"], &arguments[..], more].concat());
+            assert!(output.status.success(), "{protocol}: {}", text(&output));
+        };
+        run(&["0:1", "--preload", "--ttl", "1s"]);
+        wait_until("the keys to expire", || {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            run(&["1:0", "--json", file.path().to_str().unwrap()]);
+            figures(&file)["misses"] == 20
+        });
     }
 }
 
@@ -215,13 +257,54 @@ fn what_servers_refuse_is_explained() {
         (vec![], "give the password"),
         (vec!["--password", "wrong"], "does not take this --user and --password"),
         (vec!["--password", "secret", "--protocol", "json"], "use --protocol resp"),
+        (vec!["--password", "secret", "--protocol", "memcached"], "use --protocol resp"),
+        (vec!["--protocol", "http"], "give the password"),
+        (vec!["--password", "wrong", "--protocol", "http"], "give the password"),
+        (vec!["--user", "x", "--password", "secret", "--protocol", "http"], "leave --user out"),
+        (vec!["--protocol", "protobuf"], "give the password"),
+        (vec!["--password", "wrong", "--protocol", "protobuf"], "does not take this --user and --password"),
     ] {
         let output = bench(&[vec!["run", "--target", &target, "--requests", "1"], extra].concat());
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output).contains(expected), "{}", text(&output));
     }
-    let output = bench(&["run", "--target", &target, "--requests", "100", "--password", "secret"]);
-    assert!(output.status.success(), "{}", text(&output));
+    for protocol in ["resp", "http", "protobuf"] {
+        let password = ["--requests", "100", "--password", "secret", "--protocol", protocol];
+        let output = bench(&[&["run", "--target", &target], &password[..]].concat());
+        assert!(output.status.success(), "{}", text(&output));
+    }
+}
+
+#[test]
+fn another_protocol_is_quoted_whichever_was_asked_for() {
+    let web = fake_web_server();
+    for protocol in ["memcached", "protobuf"] {
+        let output = bench(&["run", "--target", &web, "--protocol", protocol, "--requests", "1"]);
+        assert_eq!(output.status.code(), Some(2));
+        let text = text(&output);
+        assert!(
+            text.contains(&format!("does not speak {protocol}")) && text.contains("HTTP/1.1 400"),
+            "{text}"
+        );
+    }
+}
+
+/// Answers whatever comes as a web server does that does not understand.
+fn fake_web_server() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("an address").to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut request = [0; 1000];
+            // A client that has gone wants no answer.
+            let _ = std::io::Read::read(&mut stream, &mut request);
+            let _ = std::io::Write::write_all(
+                &mut stream,
+                b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n",
+            );
+        }
+    });
+    address
 }
 
 #[test]
@@ -315,6 +398,8 @@ fn garbage_in_mid_run_is_an_error_of_its_connection() {
 fn nonsense_on_the_command_line_is_refused() {
     for (arguments, expected) in [
         (vec!["--protocol", "json", "--ttl", "5s"], "no time to live"),
+        (vec!["--protocol", "memcached", "--ttl", "500ms"], "whole seconds"),
+        (vec!["--protocol", "memcached", "--key-size", "251"], "250 bytes at most"),
         (vec!["--keys", "1000", "--key-size", "2"], "--key-size 3"),
         (vec!["--dist", "normal"], "zipf:0.99"),
         (vec!["--value-size", "9-3"], "the smaller size comes first"),

@@ -29,7 +29,7 @@ mod observe;
 mod scan;
 mod server;
 #[cfg(test)]
-pub(in crate::command) mod tests;
+pub(crate) mod tests;
 mod transfer;
 
 pub use bitop::bitop;

@@ -269,6 +269,7 @@ impl<'a> Planner<'_, 'a, '_> {
 
 /// A read that asks for nothing: this protocol knows no leases.
 const FETCH: Fetch = Fetch {
+    waits: false,
     value: false,
     cas: false,
     access: false,

@@ -36,14 +36,16 @@ pub fn measure(
     method: &Method,
     bar: &ProgressBar,
 ) -> Result<Vec<Items>, Error> {
+    let contenders: Vec<&Contender> = contenders.iter().filter(|contender| contender.stores).collect();
     bar.set_length(items * (contenders.len() * VALUE_SIZES.len()) as u64);
     bar.set_position(0);
     let (mut all, mut done) = (Vec::new(), 0);
     for value_size in VALUE_SIZES {
-        for contender in contenders {
+        for contender in &contenders {
             bar.set_message(format!("memory: {} with values of {value_size} bytes", contender.name));
             let spec = Spec {
                 target: format!("127.0.0.1:{}", free_port()?),
+                protocol: contender.protocol,
                 connections: 8,
                 keys: items,
                 key_size: KEY_SIZE,
@@ -68,7 +70,7 @@ fn fill(
     on_progress: impl FnMut(u64),
 ) -> Result<Items, Error> {
     let port = spec.target.rsplit(':').next().and_then(|port| port.parse().ok()).unwrap_or_default();
-    let process = Process::start(&contender.name, &contender.command(port)?, spec, servers)?;
+    let process = Process::start(&contender.name, contender.launch(port, value_size)?, spec, servers)?;
     let watch = Watch::new(process.pid())?;
     let mut session = Session::connect(spec)?;
     let rss_empty = watch.sample()?.rss;

@@ -33,11 +33,13 @@ use std::time::Duration;
 /// Compares servers in alternating slices of the same load
 #[derive(clap::Args)]
 pub struct Args {
-    /// Who: ours, valkey, redis, kevy, or names given with --contender; the first is the one whose ratios are taken. One named twice
-    /// shows the noise. All that are installed if none is named.
+    /// Who: ours, valkey, redis, kevy, memcached, nginx (HTTP without a store), ours-http, ours-memcached, ours-protobuf, ours-json (ours
+    /// in another protocol), or names given with --contender; the first is the one whose ratios are taken. One named twice shows the
+    /// noise. If none is named: those of the first five that are installed.
     #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
     contenders: Vec<String>,
-    /// Another contender, as 'name=command with {port}'; {free} stands for a further free port. Repeatable.
+    /// Another contender, as 'name=command with {port}', or 'name:protocol=…' if it is not RESP; {free} stands for a further free
+    /// port. Repeatable.
     #[arg(long, value_name = "NAME=COMMAND")]
     contender: Vec<Contender>,
     /// Also the server without a store, so that figures are shares of this machine's limit
@@ -99,6 +101,11 @@ pub fn main(args: Args) -> Outcome {
     let (contenders, skipped) = contenders::choose(&args.contenders, &args.contender, &places)?;
     for line in &skipped {
         eprintln!("{line}");
+    }
+    if let Some(contender) = contenders.iter().find(|contender| args.verify && !contender.stores) {
+        return Err(
+            format!("{} keeps nothing that could be verified: leave --verify out", contender.name).into()
+        );
     }
     let method = method(&args)?;
     let bar = progress(&args, loads.len() * (contenders.len() + usize::from(args.with_limit)))?;

@@ -7,6 +7,7 @@ use super::process::{Placement, Process, free_port};
 use super::results::{Memory, Outcome, Rounds};
 use crate::load::{Error, Session, Slice, Spec, Until, new_histogram};
 use crate::paired::{alternate, rest};
+use crate::proto::Protocol;
 use crate::server::{Sample, SyscallTrace, Watch, own_syscall_counter};
 use hdrhistogram::Histogram;
 use indicatif::ProgressBar;
@@ -40,7 +41,8 @@ const OWN_DESCRIPTORS: u64 = 256;
 /// A contender that is ready. Its connections end before its process does.
 struct Ready {
     name: String,
-    command: String,
+    has_info: bool,
+    stores: bool,
     /// Kept between turns where all contenders' connections fit into this process.
     session: Option<Session>,
     spec: Spec,
@@ -99,7 +101,8 @@ pub fn play(
 fn outcome(contender: Ready, calls_per_request: Option<f64>) -> Outcome {
     Outcome {
         name: contender.name,
-        command: contender.command,
+        command: contender.process.command(),
+        stores: contender.stores,
         rounds: contender.rounds,
         latency: contender.latency,
         calls_per_request,
@@ -112,10 +115,11 @@ fn outcome(contender: Ready, calls_per_request: Option<f64>) -> Outcome {
 /// Starts a server, connects, writes all keys.
 fn prepare(contender: &Contender, load: &Load, method: &Method, keep: bool) -> Result<Ready, Error> {
     let port = free_port()?;
-    let words = contender.command(port)?;
-    let spec = Spec { target: format!("127.0.0.1:{port}"), ..load.onto(&method.client) };
+    let launch = contender.launch(port, load.value_size.mean().round() as usize)?;
+    let target = format!("127.0.0.1:{port}");
+    let spec = Spec { target, protocol: contender.protocol, ..load.onto(&method.client) };
     let named = |error: Error| Error { what: format!("{}: {}", contender.name, error.what), ..error };
-    let process = Process::start(&contender.name, &words, &spec, &method.servers)?;
+    let process = Process::start(&contender.name, launch, &spec, &method.servers)?;
     let watch = Watch::new(process.pid())?;
     let mut session = Session::connect(&spec).map_err(named)?;
     let before = watch.sample()?.rss;
@@ -124,7 +128,8 @@ fn prepare(contender: &Contender, load: &Load, method: &Method, keep: bool) -> R
     let memory = Memory::new(before, watch.sample()?.rss, load);
     let mut ready = Ready {
         name: contender.name.clone(),
-        command: words.join(" "),
+        has_info: contender.has_info,
+        stores: contender.stores,
         session: Some(session).filter(|_| keep),
         spec,
         process,
@@ -226,8 +231,11 @@ fn busy(before: &Sample, after: &Sample) -> f64 {
 
 /// The server's own count of its system calls.
 fn own_calls(contender: &mut Ready) -> Result<Option<u64>, Error> {
+    if !contender.has_info {
+        return Ok(None);
+    }
     contender.signal(Signal::SIGCONT)?;
-    let calls = own_syscall_counter(&contender.spec)?;
+    let calls = own_syscall_counter(&Spec { protocol: Protocol::Resp, ..contender.spec.clone() })?;
     contender.signal(Signal::SIGSTOP)?;
     Ok(calls)
 }

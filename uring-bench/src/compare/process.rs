@@ -1,6 +1,7 @@
 //! A contender's process: started on its processors at its priority, waited for until it answers, and ended on every way
 //! out. Dropping it kills it; if this program itself is killed, the kernel does (`setpriv --pdeathsig`).
 
+use super::contenders::Launch;
 use crate::load::{Error, Spec, open_stream};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use std::fs::File;
@@ -30,17 +31,13 @@ pub struct Process {
     child: Child,
     /// What it wrote to its standard output and error, in memory.
     output: File,
+    launch: Launch,
 }
 
 impl Process {
-    /// Starts `command` and waits until the server that `spec` aims at answers.
-    pub fn start(
-        name: &str,
-        command: &[String],
-        spec: &Spec,
-        placement: &Placement,
-    ) -> Result<Process, Error> {
-        let words = wrapped(command, placement);
+    /// Starts a server and waits until it answers where `spec` aims.
+    pub fn start(name: &str, launch: Launch, spec: &Spec, placement: &Placement) -> Result<Process, Error> {
+        let words = wrapped(&launch.words, placement);
         let output = File::from(memfd_create("output", MFdFlags::MFD_CLOEXEC).map_err(std::io::Error::from)?);
         let child = Command::new(&words[0])
             .args(&words[1..])
@@ -54,36 +51,41 @@ impl Process {
                     "it is part of util-linux: install it",
                 )
             })?;
-        let mut process = Process { child, output };
-        process.wait_until_it_answers(name, command, spec)?;
+        let mut process = Process { child, output, launch };
+        process.wait_until_it_answers(name, spec)?;
         Ok(process)
+    }
+
+    /// How it was started.
+    pub fn command(&self) -> String {
+        self.launch.words.join(" ")
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    fn wait_until_it_answers(&mut self, name: &str, command: &[String], spec: &Spec) -> Result<(), Error> {
+    fn wait_until_it_answers(&mut self, name: &str, spec: &Spec) -> Result<(), Error> {
         let start = Instant::now();
         let probe = Spec { patience: GREETING, ..spec.clone() };
         loop {
             let answer = open_stream(&probe);
             if let Some(status) = self.child.try_wait()? {
-                return Err(self.failure(name, command, &format!("ended at once ({status})")));
+                return Err(self.failure(name, &format!("ended at once ({status})")));
             }
             match answer {
                 Ok(_) => return Ok(()),
                 Err(error) if start.elapsed() > PATIENCE => {
                     let what = format!("does not answer after {} s: {}", PATIENCE.as_secs(), error.what);
-                    return Err(self.failure(name, command, &what));
+                    return Err(self.failure(name, &what));
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(5)),
             }
         }
     }
 
-    fn failure(&self, name: &str, command: &[String], what: &str) -> Error {
-        let mut text = format!("{name} {what}; it was started as\n    {}", command.join(" "));
+    fn failure(&self, name: &str, what: &str) -> Error {
+        let mut text = format!("{name} {what}; it was started as\n    {}", self.command());
         match self.tail() {
             tail if tail.is_empty() => text += "\n  and wrote nothing.",
             tail => text += &format!("\n  and wrote\n{tail}"),

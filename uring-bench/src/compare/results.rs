@@ -44,6 +44,8 @@ impl Memory {
 pub struct Outcome {
     pub name: String,
     pub command: String,
+    /// It keeps what is written; else it has no memory per item.
+    pub stores: bool,
     pub rounds: Rounds,
     /// Of all rounds together, in nanoseconds.
     #[serde(skip)]

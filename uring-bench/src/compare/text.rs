@@ -96,7 +96,7 @@ pub fn markdown(all: &[Measured], items: &[Items], rounds: usize) -> String {
 
 /// What stores nothing has no overhead.
 fn overhead(contender: &Outcome) -> String {
-    if contender.name == LIMIT {
+    if !contender.stores {
         return NOTHING.to_owned();
     }
     format!("{:.1}", contender.memory.overhead_per_item)

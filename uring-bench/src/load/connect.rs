@@ -1,8 +1,10 @@
 //! Connections: made one by one, and asked one harmless question each, so that a wrong password, a protected server or another
 //! protocol is known before anything is measured.
 
+use super::session::{http, memcached};
 use super::{Error, Spec};
-use crate::proto::Protocol;
+use crate::proto::{MAGIC, Protobuf, Protocol, Reply, Scan, Wire};
+use crate::workload::Names;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
@@ -76,7 +78,73 @@ fn greet(stream: &TcpStream, spec: &Spec) -> Result<(), Error> {
         Protocol::Json => {
             expect(stream, spec, "connecting", b"{\"key\":\"uring-bench\"}\n", b"{\"status\":\"OK\"")
         }
+        Protocol::Memcached => ask_for_a_key(stream, spec, &memcached(spec, names(spec)?)?),
+        Protocol::Http => ask_for_a_key(stream, spec, &http(spec, names(spec)?)?),
+        Protocol::Protobuf => {
+            let wire = Protobuf::new(names(spec)?, spec.ttl);
+            let mut begin = MAGIC.to_vec();
+            if let Some(password) = &spec.password {
+                begin.extend(Protobuf::login(spec.user.as_deref().unwrap_or_default(), password));
+                ask(stream, spec, "logging in", &begin, &wire)?;
+                begin.clear();
+            }
+            wire.put_get(0, &mut begin);
+            ask(stream, spec, "connecting", &begin, &wire)
+        }
     }
+}
+
+fn names(spec: &Spec) -> Result<Names, Error> {
+    Names::new(spec.keys, spec.key_size).map_err(Error::new)
+}
+
+fn ask_for_a_key<W: Wire>(stream: &TcpStream, spec: &Spec, wire: &W) -> Result<(), Error> {
+    let mut request = Vec::new();
+    wire.put_get(0, &mut request);
+    ask(stream, spec, "connecting", &request, wire)
+}
+
+/// Sends, and reads one reply whole, which must be none that refuses.
+fn ask<W: Wire>(
+    mut stream: &TcpStream,
+    spec: &Spec,
+    doing: &str,
+    request: &[u8],
+    wire: &W,
+) -> Result<(), Error> {
+    let target = &spec.target;
+    stream.write_all(request).map_err(|error| silent(&error, doing, target))?;
+    let (mut received, mut buffer) = (Vec::new(), [0; 4096]);
+    loop {
+        match wire.scan(&received, &mut W::Resume::default()) {
+            Scan::Reply(Reply::Error(text), _) => {
+                let text = String::from_utf8_lossy(text);
+                return Err(Error::refused(&format!("{doing} to {target}"), &text));
+            }
+            Scan::Reply(_, len) if len == received.len() => return Ok(()),
+            Scan::Reply(..) | Scan::Garbage => return Err(another_protocol(spec, &received)),
+            Scan::Incomplete { .. } => {}
+        }
+        match stream.read(&mut buffer) {
+            Ok(0) if received.is_empty() => {
+                return Err(silent(&ErrorKind::ConnectionReset.into(), doing, target));
+            }
+            Ok(0) => return Err(another_protocol(spec, &received)),
+            Ok(count) => received.extend_from_slice(&buffer[..count]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(_) if !received.is_empty() => return Err(another_protocol(spec, &received)),
+            Err(error) => return Err(silent(&error, doing, target)),
+        }
+    }
+}
+
+fn another_protocol(spec: &Spec, received: &[u8]) -> Error {
+    let text = String::from_utf8_lossy(received);
+    let shown: String = text.trim_end().chars().take(100).collect();
+    Error::but(
+        format!("{} does not speak {}: it answered {shown:?}", spec.target, spec.protocol.name()),
+        "see whether the port is right, or choose another --protocol",
+    )
 }
 
 fn command(words: &[&str]) -> Vec<u8> {
@@ -119,11 +187,7 @@ fn expect(
     if spec.protocol == Protocol::Json && text.starts_with("{\"status\":\"ERROR\"") {
         return Err(Error::refused(&format!("{doing} to {target}"), &text));
     }
-    let shown: String = text.chars().take(100).collect();
-    Err(Error::but(
-        format!("{target} does not speak {}: it answered {shown:?}", spec.protocol.name()),
-        "see whether the port is right, or choose another --protocol",
-    ))
+    Err(another_protocol(spec, &line))
 }
 
 fn silent(error: &std::io::Error, doing: &str, target: &str) -> Error {

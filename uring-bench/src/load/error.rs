@@ -49,6 +49,13 @@ pub fn advice(text: &str) -> Option<&'static str> {
         ),
         ("NOAUTH", "give the password: --password (and --user where the server has users)"),
         ("WRONGPASS", "the server does not take this --user and --password"),
+        ("401", "give the password: --password"),
+        ("the server has a password", "give the password: --password"),
+        ("wrong user or password", "the server does not take this --user and --password"),
+        (
+            "SERVER_ERROR out of memory",
+            "give the server more memory, or use fewer --keys or a smaller --value-size",
+        ),
         ("NOPERM", "this --user may not do that; give it GET and SET on these keys"),
         (
             "DENIED",

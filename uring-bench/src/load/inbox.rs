@@ -127,7 +127,7 @@ fn garbage(bytes: &[u8]) -> Garbage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proto::{Json, Resp};
+    use crate::proto::{Http, Json, Memcached, Protobuf, Resp};
     use crate::workload::Names;
     use proptest::prelude::*;
 
@@ -173,6 +173,56 @@ mod tests {
         assert_eq!(fed(&wire, &single, true), seen);
         let kinds = |seen: Vec<String>| seen.iter().map(|one| one[..4].to_owned()).collect::<Vec<_>>();
         assert_eq!(kinds(fed(&wire, &single, false)), kinds(seen.clone()));
+    }
+
+    /// A value, a miss, a write, a refusal, an empty value, in each of the protocols.
+    fn check_cuts<W: Wire>(wire: &W, bytes: &[u8], refusal: &str) {
+        let long = format!("value {}", "v".repeat(300));
+        let seen = [&long[..], "Miss", "Stored", refusal, "value ", "Stored"].map(str::to_owned);
+        let kinds = |seen: &[String]| seen.iter().map(|one| one[..4].to_owned()).collect::<Vec<_>>();
+        for cut in 0..bytes.len() {
+            assert_eq!(fed(wire, &[&bytes[..cut], &bytes[cut..]], true), seen, "cut at {cut}");
+            let counted = fed(wire, &[&bytes[..cut], &bytes[cut..]], false);
+            assert_eq!(kinds(&counted), kinds(&seen), "cut at {cut}");
+        }
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(fed(wire, &single, true), seen);
+        assert_eq!(kinds(&fed(wire, &single, false)), kinds(&seen));
+    }
+
+    #[test]
+    fn replies_of_other_protocols_cut_at_every_byte_are_seen_once() {
+        let value = "v".repeat(300);
+        let text = format!(
+            "VALUE k 0 300\r\n{value}\r\nEND\r\nEND\r\nSTORED\r\nERROR\r\nVALUE k 0 0\r\n\r\nEND\r\nSTORED\r\n"
+        );
+        check_cuts(&Memcached::new(names(), None).unwrap(), text.as_bytes(), "error ERROR");
+        let http = |status: &str, body: &str| {
+            format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+        };
+        let done = "HTTP/1.1 204 No Content\r\n\r\n";
+        let parts = [
+            &http("200 OK", &value)[..],
+            &http("404 Not", "no"),
+            done,
+            &http("500 No", "{}"),
+            &http("200 OK", ""),
+            done,
+        ];
+        check_cuts(&Http::new(names(), None, None).unwrap(), parts.concat().as_bytes(), "error 500 No");
+        let mut frames = vec![0xb1, 0x02, 0x08, 1, 0x42, 0xac, 0x02];
+        frames.extend_from_slice(value.as_bytes());
+        for frame in [
+            &[0x08, 1, 0x10, 1][..],
+            &[0x08, 2],
+            &[0x08, 2, 0x10, 6, 0x3a, 2, b'n', b'o'],
+            &[0x08, 1],
+            &[0x08, 2],
+        ] {
+            frames.push(frame.len() as u8);
+            frames.extend_from_slice(frame);
+        }
+        check_cuts(&Protobuf::new(names(), None), &frames, "error no");
     }
 
     proptest! {

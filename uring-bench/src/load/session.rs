@@ -7,7 +7,7 @@ use super::pace::Pace;
 use super::requests::Requests;
 use super::{Engine, Error, Spec, connect, new_histogram};
 use crate::paired::make_realtime;
-use crate::proto::{Json, Protocol, Resp, Wire};
+use crate::proto::{Http, Json, Memcached, Protobuf, Protocol, Resp, Wire};
 use crate::workload::{Mix, Names, Picker, Values};
 use hdrhistogram::Histogram;
 use kv_server::ring::epoll::Epoll;
@@ -111,9 +111,15 @@ impl Session {
         let (sender, news) = channel();
         let threads = spec.threads.min(spec.connections);
         let workers = (0..threads)
-            .map(|index| match spec.protocol {
-                Protocol::Resp => spawn(index, &start, Resp::new(names, spec.ttl), sender.clone()),
-                Protocol::Json => spawn(index, &start, Json::new(names), sender.clone()),
+            .map(|index| {
+                let news = sender.clone();
+                match spec.protocol {
+                    Protocol::Resp => spawn(index, &start, Resp::new(names, spec.ttl), news),
+                    Protocol::Json => spawn(index, &start, Json::new(names), news),
+                    Protocol::Memcached => spawn(index, &start, memcached(spec, names)?, news),
+                    Protocol::Http => spawn(index, &start, http(spec, names)?, news),
+                    Protocol::Protobuf => spawn(index, &start, Protobuf::new(names, spec.ttl), news),
+                }
             })
             .collect::<Result<Vec<_>, Error>>()?;
         let mut session = Session { spec: start.spec, workers, news, engine: "" };
@@ -279,6 +285,15 @@ fn died() -> Error {
     Error::new("a thread of the load generator ended early; its message is above")
 }
 
+/// The wires that cannot say everything.
+pub fn memcached(spec: &Spec, names: Names) -> Result<Memcached, Error> {
+    Memcached::new(names, spec.ttl).map_err(Error::new)
+}
+
+pub fn http(spec: &Spec, names: Names) -> Result<Http, Error> {
+    Http::new(names, spec.ttl, spec.password.as_deref()).map_err(Error::new)
+}
+
 /// What cannot work, said before anything is connected.
 fn check(spec: &Spec) -> Result<Names, Error> {
     if spec.connections == 0 || spec.pipeline == 0 || spec.threads == 0 || spec.keys == 0 {
@@ -293,7 +308,18 @@ fn check(spec: &Spec) -> Result<Names, Error> {
     if spec.protocol == Protocol::Json && spec.password.is_some() {
         return Err(Error::but("JSON lines have no password", "use --protocol resp"));
     }
-    Names::new(spec.keys, spec.key_size).map_err(Error::new)
+    if spec.protocol == Protocol::Memcached && spec.password.is_some() {
+        return Err(Error::but("memcached's text protocol has no password here", "use --protocol resp"));
+    }
+    if spec.protocol == Protocol::Http && spec.user.is_some() {
+        return Err(Error::but("over HTTP a password stands alone", "leave --user out"));
+    }
+    let names = Names::new(spec.keys, spec.key_size).map_err(Error::new)?;
+    match spec.protocol {
+        Protocol::Memcached => memcached(spec, names).map(|_| names),
+        Protocol::Http => http(spec, names).map(|_| names),
+        _ => Ok(names),
+    }
 }
 
 /// One descriptor per connection and some for ourselves.

@@ -1,10 +1,17 @@
 //! Protocols as a client speaks them: encoders that copy a prepared request and patch its key, scanners that find where a
 //! reply ends without building anything. They are this crate's own, so that they check the server's.
 
+mod http;
 mod json;
+mod memcached;
+mod protobuf;
 mod resp;
+mod template;
 
+pub use http::Http;
 pub use json::Json;
+pub use memcached::Memcached;
+pub use protobuf::{MAGIC, Protobuf};
 pub use resp::Resp;
 
 /// The protocols by their names on the command line.
@@ -14,6 +21,12 @@ pub enum Protocol {
     Resp,
     /// One JSON object per request and reply: {"key":…,"value":…}.
     Json,
+    /// memcached's text protocol.
+    Memcached,
+    /// HTTP/1.1: GET and PUT of /v1/keys/KEY.
+    Http,
+    /// KV-Cache's protobuf frames.
+    Protobuf,
 }
 
 impl Protocol {
@@ -21,6 +34,9 @@ impl Protocol {
         match self {
             Protocol::Resp => "resp",
             Protocol::Json => "json",
+            Protocol::Memcached => "memcached",
+            Protocol::Http => "http",
+            Protocol::Protobuf => "protobuf",
         }
     }
 }

@@ -6,49 +6,16 @@
 //!  SET with a time to live: five arguments, PX and the milliseconds stand in the tail
 //! ```
 
+use super::template::Template;
 use super::{Reply, Scan, Wire};
 use crate::workload::Names;
 use std::io::Write;
-use std::ops::Range;
 use std::time::Duration;
 
 /// Digits of a length line that are believed: 10^12 bytes are beyond any value.
 const MAX_DIGITS: usize = 12;
 /// A line (an error's text) longer than this is no RESP.
 const MAX_LINE: usize = 64 << 10;
-
-/// A request without its key, to be copied.
-#[derive(Clone, Debug)]
-struct Template {
-    bytes: Vec<u8>,
-    /// The same and zeros behind it, if it is short: a copy of a fixed length is a few instructions instead of a call.
-    block: Option<[u8; BLOCK]>,
-    key: Range<usize>,
-}
-
-const BLOCK: usize = 64;
-
-impl Template {
-    fn new(bytes: Vec<u8>, key: Range<usize>) -> Self {
-        let mut block = [0; BLOCK];
-        let short = block.get_mut(..bytes.len()).map(|short| short.copy_from_slice(&bytes));
-        Self { block: short.map(|()| block), bytes, key }
-    }
-
-    /// Appends the request for a key.
-    #[inline]
-    fn put(&self, names: &Names, key: u64, out: &mut Vec<u8>) {
-        let at = out.len();
-        match &self.block {
-            Some(block) => {
-                out.extend_from_slice(block);
-                out.truncate(at + self.bytes.len());
-            }
-            None => out.extend_from_slice(&self.bytes),
-        }
-        names.number(key, &mut out[at + self.key.start..at + self.key.end]);
-    }
-}
 
 /// Templates of one key length and time to live.
 #[derive(Clone, Debug)]

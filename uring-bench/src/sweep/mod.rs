@@ -133,7 +133,7 @@ fn prepare(args: &Args) -> Result<(Method, Subject), Error> {
         dist: args.dist,
         ..args.machine.client(placement.realtime)
     };
-    let method = Method { repeats: args.repeats, slice: args.slice, curve_slice: args.curve_slice, base };
+    let mut method = Method { repeats: args.repeats, slice: args.slice, curve_slice: args.curve_slice, base };
     if let Some(target) = &args.target {
         let watch = args.server_pid.map(Watch::new).transpose().map_err(|error| {
             let next = "give --server-pid the process id of a server on this machine";
@@ -145,10 +145,12 @@ fn prepare(args: &Args) -> Result<(Method, Subject), Error> {
     let name = args.contender.as_ref().map_or(&args.server, |contender| &contender.name);
     let (chosen, _) =
         choose(std::slice::from_ref(name), args.contender.as_slice(), &args.machine.places(data))?;
+    method.base.protocol = chosen[0].protocol;
     let port = free_port()?;
     let target = format!("127.0.0.1:{port}");
     let spec = Spec { target: target.clone(), ..method.base.clone() };
-    let process = Process::start(name, &chosen[0].command(port)?, &spec, &placement)?;
+    let launch = chosen[0].launch(port, largest.round() as usize)?;
+    let process = Process::start(name, launch, &spec, &placement)?;
     let watch = Some(Watch::new(process.pid())?);
     Ok((method, Subject { name: name.clone(), target, watch, _process: Some(process) }))
 }

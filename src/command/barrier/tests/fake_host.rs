@@ -10,11 +10,13 @@ use std::cell::RefCell;
 #[derive(Default)]
 pub struct FakeHost {
     pub password: Option<&'static str>,
+    /// Sites whose pages may use the cache.
+    pub origins: Vec<&'static str>,
     /// One line for each thing that was done.
     pub log: RefCell<Vec<String>>,
     /// The sessions of all connections, by id.
     pub sessions: RefCell<Vec<Session>>,
-    random: RefCell<u64>,
+    pub random: RefCell<u64>,
     pub observer: Observer,
     pub times: Vec<Histogram>,
     pub debug: bool,
@@ -104,6 +106,10 @@ impl Host for FakeHost {
 
     fn authenticate(&self, user: &[u8], password: &[u8]) -> bool {
         user == b"default" && self.password.is_none_or(|wanted| wanted.as_bytes() == password)
+    }
+
+    fn allows_origin(&self, origin: &[u8]) -> bool {
+        self.origins.iter().any(|own| *own == "*" || own.as_bytes() == origin)
     }
 
     fn time_us(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! Scripts of commands and the replies that Valkey 9.1.2 gave to them, written as `command::testing` shows them.
 
 mod connection;
-pub(in crate::command) mod fake_host;
+pub(crate) mod fake_host;
 mod keyspace;
 mod lease;
 mod observe;

@@ -57,9 +57,9 @@ fn when(exptime: Option<i64>, ctx: &PlanContext<'_, '_>) -> Option<Expiry> {
 }
 
 fn get<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Op<'a> {
-    // A time in the past is below no item's, and never (0) neither.
+    // A time in the past is below no item's, and never (0) neither. What is left is compared in seconds rounded up, as `t` shows it.
     let recache_below_ms = match when(meta.recache, ctx) {
-        Some(Expiry::At(at_ms)) => Some(at_ms.saturating_sub(ctx.now_ms)),
+        Some(Expiry::At(at_ms)) => Some(at_ms.saturating_sub(ctx.now_ms).saturating_sub(999)),
         _ => None,
     };
     Op::Fetch(ctx.bump.alloc(Fetch {
