@@ -98,6 +98,8 @@ pub struct Config {
     pub engine: IoEngine,
     /// How long a worker that is nearly idle spins before it blocks; zero: never.
     pub busy_poll: Duration,
+    /// Milliseconds that a script may run.
+    pub lua_time_limit_ms: u64,
     /// The initial limit; the live one is the budget's.
     pub max_memory: usize,
     /// What the machine or the control group has.
@@ -202,6 +204,7 @@ impl Config {
             cpus,
             engine: args.io_engine,
             busy_poll: Duration::from_micros(args.busy_poll_us),
+            lua_time_limit_ms: args.lua_time_limit,
             max_memory,
             machine_memory: machine.memory,
             eviction: match args.eviction {

@@ -171,6 +171,33 @@ pub const HOTKEYS_KEY_BYTES: usize = 1_024;
 pub const HOTKEYS_DURATION_S: u64 = 1_000_000;
 pub const DEBUG_SLEEP_S: f64 = 60.0;
 
+/// Most commands of one transaction: they run under locks, a few hundred nanoseconds each.
+pub const TRANSACTION_COMMANDS: usize = 64 << 10;
+/// What a transaction has queued takes at most this fraction of the memory limit.
+pub const TRANSACTION_SHARE: usize = 16;
+/// Most keys that one connection watches.
+pub const WATCHED_KEYS: usize = 1 << 10;
+
+/// `--lua-time-limit`, milliseconds: a script that runs for longer is stopped, as everybody else waits for it.
+pub const LUA_TIME_LIMIT_MS: u64 = 200;
+/// `--lua-time-limit`, most milliseconds.
+pub const LUA_TIME_LIMIT_MOST_MS: u64 = 60_000;
+/// Lua instructions between two looks at the clock.
+pub const SCRIPT_HOOK_EVERY: u32 = 200;
+/// Memory of a worker's Lua state, bytes: what scripts hold, and what they have been compiled to. Where the memory limit is small, this
+/// fraction of it, but never less than the last.
+pub const SCRIPT_MEMORY: usize = 16 << 20;
+pub const SCRIPT_MEMORY_SHARE: usize = 16;
+pub const MIN_SCRIPT_MEMORY: usize = 1 << 20;
+/// Longest script, bytes.
+pub const SCRIPT_BYTES: usize = 1 << 20;
+/// Sources of all scripts, bytes.
+pub const SCRIPT_CACHE_BYTES: usize = 8 << 20;
+/// Scripts that came by EVAL and are kept for EVALSHA (Valkey: 500).
+pub const SCRIPTS_EVALUATED: usize = 500;
+/// Scripts that a worker has compiled; with one more it begins anew.
+pub const SCRIPT_COMPILED: usize = 1_000;
+
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;
 /// Longest `--requirepass`, bytes (Redis: 512).

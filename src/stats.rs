@@ -67,6 +67,8 @@ worker_stats! {
     errors,
     /// Connections that lost framing and were closed.
     protocol_errors,
+    /// Scripts that passed their time or memory.
+    scripts_stopped,
     /// Gauge.
     connections,
     accepted,

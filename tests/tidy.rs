@@ -14,6 +14,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("nix", &["sys", "ring"]),
     ("clap", &["config"]),
     ("httparse", &["proto/http"]),
+    ("mlua", &["command/script"]),
 ];
 
 /// The only places whose code may be unsafe.

@@ -1,6 +1,8 @@
 //! What commands ask of the server around them. Commands are pure: clocks, sockets and other workers are behind this trait.
 
+use super::script::ScriptCache;
 use crate::observe::{Histogram, Observer};
+use crate::store::PartitionStats;
 
 /// The Redis version that INFO and HELLO report. Clients switch features on by it; redis-py asks for at least this one before it
 /// caches on its own side.
@@ -114,9 +116,11 @@ impl ClientCondition {
 }
 
 /// The server, as commands see it. Implemented by `server::Shared`; tests bring their own.
+///
+/// Partitions may be held while any of these is called, so none locks one: what it must know of them it gets as a parameter.
 pub trait Host {
-    /// INFO's text for the named sections (lower case; none: the default ones).
-    fn info(&self, sections: &[String]) -> String;
+    /// INFO's text for the named sections (lower case; none: the default ones). `stats` gives those of the partition of a number.
+    fn info(&self, sections: &[String], stats: &mut dyn FnMut(usize) -> PartitionStats) -> String;
 
     /// CONFIG GET: parameters whose name matches the glob pattern, with their values.
     fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)>;
@@ -125,7 +129,7 @@ pub trait Host {
     fn config_set(&self, pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
 
     /// CONFIG RESETSTAT.
-    fn reset_stats(&self);
+    fn reset_stats(&self, stats: &mut dyn FnMut(usize) -> PartitionStats);
 
     /// CLIENT LIST lines, in Redis's format, ordered by id.
     fn client_list(&self, filter: &ClientFilter) -> String;
@@ -160,6 +164,15 @@ pub trait Host {
     /// Random bits (RANDOMKEY).
     fn random(&self) -> u64;
 
+    /// A clock that only goes forward, in microseconds: for those who cannot ask through a reference.
+    fn clock(&self) -> fn() -> u64;
+
+    /// The sources of all scripts.
+    fn scripts(&self) -> &ScriptCache;
+
+    /// `--lua-time-limit`.
+    fn script_time_limit_ms(&self) -> u64;
+
     /// LASTSAVE: Unix seconds of the start, as nothing has been saved.
     fn started_at_s(&self) -> u64;
 
@@ -189,6 +202,7 @@ pub trait Host {
 
     /// DEBUG SLEEP: does nothing for so long.
     fn sleep_ms(&self, ms: u64);
+
     /// memcached's statistics, in the order in which they are shown.
     fn memcached_stats(&self, of: StatsOf) -> Vec<(String, String)>;
 

@@ -14,6 +14,7 @@
 pub mod barrier;
 mod execute;
 pub mod glob;
+pub(crate) mod held;
 mod host;
 pub mod http;
 mod long_double;
@@ -22,6 +23,7 @@ pub mod number;
 mod ops;
 mod plan;
 pub mod protobuf;
+pub mod script;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -29,14 +31,16 @@ pub(crate) mod testing;
 pub use execute::{execute, execute_group, execute_now};
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION, StatsOf};
 pub use ops::{Count, Fetch, Op, Payload, RemoveItem, StoreItem, StoreMode};
-pub use plan::{integer, payload, plan, plan_common, refusal, refused, wrong_arity};
+pub use plan::{Queued, enqueue, integer, payload, plan, plan_common, refusal, refused, wrong_arity};
 pub use table::{COMMANDS, ErrorText, Spec};
 
 use crate::conn::Session;
 use crate::proto::resp::Writer;
 use crate::proto::{Form, Outcome, ReplyBuf};
 use crate::store::{Buffer, Key, Store};
+use barrier::LockedSet;
 use bumpalo::Bump;
+use script::Scripts;
 use table::BarrierFn;
 
 /// Plain counters of one worker.
@@ -139,6 +143,8 @@ pub struct PlanContext<'a, 'c> {
     pub host: &'c dyn Host,
     /// CLIENT PAUSE is on, for these commands.
     pub paused: Option<PauseMode>,
+    /// The command is part of a transaction or script whose partitions are held: room for large arguments has been made already.
+    pub held: bool,
     pub now_ms: u64,
 }
 
@@ -155,6 +161,11 @@ pub struct Context<'c> {
     pub session: &'c mut Session,
     pub host: &'c dyn Host,
     pub stats: &'c mut CommandStats,
+    /// The worker's scripts; `None` inside one.
+    pub scripts: Option<&'c mut Scripts>,
+    /// The partitions of the transaction or script that the command is part of. Take partitions by [`Context::lock`] and its like only:
+    /// locks do not nest.
+    pub held: Option<LockedSet<'c>>,
     pub now_ms: u64,
 }
 

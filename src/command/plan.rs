@@ -9,9 +9,11 @@ pub(super) mod counters;
 pub(super) mod expiry;
 pub(super) mod generic;
 pub(super) mod lease;
+mod queue;
 pub(super) mod strings;
 
 pub use common::plan_common;
+pub use queue::{Queued, enqueue};
 
 use super::table::{self, COMMANDS, ErrorText, Kind, PlanFn, Spec};
 use super::{Barrier, BarrierFn, CommandStats, Op, Payload, Plan, PlanContext, Request};
@@ -135,7 +137,9 @@ fn echoed(arg: &[u8], most: usize) -> &[u8] {
 
 /// The error for a wrong number of arguments.
 pub fn wrong_arity(spec: &Spec) -> ErrorText {
-    format!("ERR wrong number of arguments for '{}' command", spec.name).into()
+    // Where EXEC itself is wrong there is nothing left to run.
+    let code = if spec.name == "exec" { "EXECABORT Transaction discarded because of:" } else { "ERR" };
+    format!("{code} wrong number of arguments for '{}' command", spec.name).into()
 }
 
 /// What a client is told of a write that the store refused.
@@ -158,7 +162,12 @@ pub fn payload<'a>(value: &'a [u8], ctx: &PlanContext<'a, '_>) -> Result<Payload
     if value.len() <= ctx.store.large_threshold() {
         return Ok(Payload::Inline(value));
     }
-    match ctx.store.large_value_in(value, ctx.buffer) {
+    let placed = if ctx.held {
+        ctx.store.large_value_by(value, &mut |_| Err(WriteError::OutOfMemory))
+    } else {
+        ctx.store.large_value_in(value, ctx.buffer)
+    };
+    match placed {
         Ok(bytes) => Ok(Payload::Large(Box::new(bytes))),
         Err(error) => Err(refused(error).into()),
     }

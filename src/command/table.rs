@@ -50,8 +50,10 @@ pub enum Group {
     Bitmap,
     Connection,
     Generic,
+    Scripting,
     Server,
     String,
+    Transactions,
 }
 
 impl Group {
@@ -60,8 +62,10 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::Scripting => "scripting",
             Group::Server => "server",
             Group::String => "string",
+            Group::Transactions => "transactions",
         }
     }
 }
@@ -127,6 +131,8 @@ named_bits! {
         SLOW 7 "@slow",
         DANGEROUS 8 "@dangerous",
         CONNECTION 9 "@connection",
+        TRANSACTION 10 "@transaction",
+        SCRIPTING 11 "@scripting",
     }
 }
 
@@ -202,8 +208,10 @@ impl Spec {
             Group::Bitmap => Categories::BITMAP,
             Group::Connection => Categories::CONNECTION,
             Group::Generic => Categories::KEYSPACE,
+            Group::Scripting => Categories::SCRIPTING,
             Group::Server => Categories::NONE,
             Group::String => Categories::STRING,
+            Group::Transactions => Categories::TRANSACTION,
         })
     }
 }

@@ -4,10 +4,11 @@
 //! A reply is shown as RESP with a space for every line break: `+OK`, `:1`, `$3 abc`, `$-1`, `*2 $1 a :5`, `-ERR syntax error`.
 //! Without a protocol version the lines run in RESP2.
 
+use super::script::ScriptCache;
 use super::*;
 use crate::observe::{Histogram, Observer};
 use crate::proto::Scratch;
-use crate::store::{Budget, Eviction, StoreConfig};
+use crate::store::{Budget, Eviction, PartitionStats, StoreConfig};
 use std::sync::Arc;
 
 /// 2024-01-01 in Unix milliseconds: when every test begins.
@@ -20,6 +21,7 @@ pub struct Client<H: Host = QuietHost> {
     pub stats: CommandStats,
     pub now_ms: u64,
     pub host: H,
+    pub scripts: Scripts,
     /// What the last barrier wanted to become of the connection.
     pub flow: Flow,
 }
@@ -51,6 +53,7 @@ impl<H: Host> Client<H> {
             stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
             now_ms: BEGIN_MS,
             host,
+            scripts: Scripts::default(),
             flow: Flow::Continue,
         }
     }
@@ -70,6 +73,14 @@ impl<H: Host> Client<H> {
     pub fn run_args(&mut self, args: &[&[u8]]) -> Vec<u8> {
         let bump = Bump::new();
         let mut out = ReplyBuf::default();
+        match enqueue(args, &mut self.session, &self.store, &mut self.stats) {
+            Queued::Kept => return b"+QUEUED\r\n".to_vec(),
+            Queued::Refused(outcome) => {
+                crate::proto::resp::encode(&outcome, &Scratch::default(), self.session.resp3, &mut out);
+                return flatten(&out);
+            }
+            Queued::Now => {}
+        }
         let ctx = PlanContext {
             store: &self.store,
             buffer: None,
@@ -77,6 +88,7 @@ impl<H: Host> Client<H> {
             session: &self.session,
             host: &self.host,
             paused: None,
+            held: false,
             now_ms: self.now_ms,
         };
         let (outcome, scratch) = match plan(args, &ctx, &mut self.stats) {
@@ -88,6 +100,8 @@ impl<H: Host> Client<H> {
                     session: &mut self.session,
                     host: &self.host,
                     stats: &mut self.stats,
+                    scripts: Some(&mut self.scripts),
+                    held: None,
                     now_ms: self.now_ms,
                 };
                 self.flow = run(&barrier, &mut ctx, &mut out);
@@ -182,11 +196,23 @@ fn escape(rest: &mut std::str::Bytes<'_>) -> u8 {
     }
 }
 
+/// The scripts of the test that runs in this thread.
+pub fn scripts() -> &'static ScriptCache {
+    thread_local!(static SCRIPTS: &'static ScriptCache = Box::leak(Box::default()));
+    SCRIPTS.with(|scripts| *scripts)
+}
+
+/// A clock on which twenty microseconds go by from one look to the next.
+pub fn clock() -> u64 {
+    thread_local!(static NOW_US: std::cell::Cell<u64> = const { std::cell::Cell::new(0) });
+    NOW_US.with(|now_us| now_us.replace(now_us.get() + 20))
+}
+
 /// A server that has nothing to tell and asks for no password.
 pub struct QuietHost;
 
 impl Host for QuietHost {
-    fn info(&self, _sections: &[String]) -> String {
+    fn info(&self, _sections: &[String], _stats: &mut dyn FnMut(usize) -> PartitionStats) -> String {
         String::new()
     }
 
@@ -198,7 +224,7 @@ impl Host for QuietHost {
         Ok(())
     }
 
-    fn reset_stats(&self) {}
+    fn reset_stats(&self, _stats: &mut dyn FnMut(usize) -> PartitionStats) {}
 
     fn client_list(&self, _filter: &ClientFilter) -> String {
         String::new()
@@ -230,6 +256,18 @@ impl Host for QuietHost {
 
     fn random(&self) -> u64 {
         4
+    }
+
+    fn clock(&self) -> fn() -> u64 {
+        crate::command::testing::clock
+    }
+
+    fn scripts(&self) -> &ScriptCache {
+        crate::command::testing::scripts()
+    }
+
+    fn script_time_limit_ms(&self) -> u64 {
+        200
     }
 
     fn started_at_s(&self) -> u64 {

@@ -76,6 +76,11 @@ pub struct Args {
           value_parser = clap::value_parser!(u64).range(0..=limits::BUSY_POLL_MOST_US))]
     pub busy_poll_us: u64,
 
+    /// Milliseconds that a Lua script may run: all others wait for it. One that takes longer is stopped; what it wrote remains.
+    #[arg(long, env = "KV_LUA_TIME_LIMIT", default_value_t = limits::LUA_TIME_LIMIT_MS,
+          value_parser = clap::value_parser!(u64).range(1..=limits::LUA_TIME_LIMIT_MOST_MS))]
+    pub lua_time_limit: u64,
+
     /// Memory of the whole process: 1.4GB, 1400MB, 1.5GiB, 70% of what there is, or bytes [default: 1.4GB, or 70% if less].
     #[arg(long, env = "KV_MAX_MEMORY", value_parser = parse_memory)]
     pub max_memory: Option<MemorySize>,

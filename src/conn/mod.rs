@@ -3,7 +3,9 @@
 mod inbox;
 mod outbox;
 mod session;
+mod transaction;
 
 pub use inbox::Inbox;
 pub use outbox::Outbox;
 pub use session::{ReplyMode, Session};
+pub use transaction::{Transaction, Watched};

@@ -1,5 +1,6 @@
 //! What a client has said about itself: the state that commands read and change.
 
+use super::{Transaction, Watched};
 use crate::proto::Form;
 
 /// CLIENT REPLY.
@@ -32,6 +33,10 @@ pub struct Session {
     pub name: Box<str>,
     pub lib_name: Box<str>,
     pub lib_version: Box<str>,
+    /// Since MULTI.
+    pub transaction: Option<Box<Transaction>>,
+    /// WATCH.
+    pub watched: Vec<Watched>,
 }
 
 impl Session {
@@ -48,6 +53,8 @@ impl Session {
             name: Box::default(),
             lib_name: Box::default(),
             lib_version: Box::default(),
+            transaction: None,
+            watched: Vec::new(),
         }
     }
 
@@ -55,6 +62,19 @@ impl Session {
     #[inline]
     pub fn form(&self) -> Form<'static> {
         Form::Resp { resp3: self.resp3, no_touch: self.no_touch }
+    }
+
+    /// Whether commands are queued rather than run.
+    #[inline]
+    pub fn in_multi(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    /// Bytes of memory that a transaction and watched keys take.
+    pub fn memory(&self) -> usize {
+        let keys: usize = self.watched.iter().map(|one| one.key.len()).sum();
+        let queued = self.transaction.as_ref().map_or(0, |transaction| transaction.memory());
+        queued + keys + self.watched.capacity() * size_of::<Watched>()
     }
 
     /// RESET: as after connecting.

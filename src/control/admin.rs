@@ -68,7 +68,8 @@ async fn metrics_page(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
 }
 
 async fn info(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], shared.info(&["all".to_string()]))
+    let text = shared.info(&["all".to_string()], &mut |partition| shared.store.lock(partition).stats());
+    ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
 }
 
 #[cfg(test)]

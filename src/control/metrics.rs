@@ -103,6 +103,11 @@ fn requests(page: &mut Page, f: &Figures) {
         "Connections closed for bytes that are no request.",
         f.totals.protocol_errors,
     );
+    page.counter(
+        "kv_scripts_stopped_total",
+        "Lua scripts that passed --lua-time-limit or their memory.",
+        f.totals.scripts_stopped,
+    );
     page.gauge("kv_requests_per_second", "Requests per second over the last 1.6 seconds.", f.rates.requests);
 }
 
@@ -297,7 +302,7 @@ mod tests {
     fn counters_survive_a_reset_of_the_statistics() {
         let shared = testing::shared("");
         shared.workers[0].stats.hits.store(5, Relaxed);
-        crate::command::Host::reset_stats(&shared);
+        crate::command::Host::reset_stats(&shared, &mut |partition| shared.store.lock(partition).stats());
         assert!(render(&shared, &shared.figures()).contains("\nkv_hits_total 5\n"));
     }
 }

@@ -43,6 +43,12 @@ pub struct ClientEntry {
     resp3: AtomicBool,
     no_evict: AtomicBool,
     no_touch: AtomicBool,
+    /// Commands of its transaction plus one; 0: it is in none.
+    queued: AtomicUsize,
+    /// Keys that it watches.
+    watched: AtomicUsize,
+    /// Bytes of its transaction and watched keys.
+    transaction_bytes: AtomicUsize,
     /// Set by CLIENT KILL; the owner closes the connection when it sees it.
     killed: AtomicBool,
     names: Mutex<Names>,
@@ -85,6 +91,17 @@ impl ClientEntry {
         self.outbox_bytes.store(outbox, Relaxed);
     }
 
+    /// Its transaction, as it is now.
+    pub fn note_transaction(&self, session: &Session) {
+        let queued = session.transaction.as_ref().map_or(0, |transaction| transaction.len() + 1);
+        let noted = self.queued.load(Relaxed) + self.watched.load(Relaxed);
+        if queued + session.watched.len() + noted > 0 {
+            self.queued.store(queued, Relaxed);
+            self.watched.store(session.watched.len(), Relaxed);
+            self.transaction_bytes.store(session.memory(), Relaxed);
+        }
+    }
+
     /// Takes over what commands changed in the session.
     pub fn update(&self, session: &Session) {
         self.db.store(session.db, Relaxed);
@@ -116,8 +133,12 @@ impl ClientEntry {
 
     /// Redis's letters for what a connection is; "N" for nothing special.
     fn flags(&self) -> String {
-        let letters =
-            [(self.is_killed(), 'A'), (self.no_evict.load(Relaxed), 'e'), (self.no_touch.load(Relaxed), 'T')];
+        let letters = [
+            (self.queued.load(Relaxed) > 0, 'x'),
+            (self.is_killed(), 'A'),
+            (self.no_evict.load(Relaxed), 'e'),
+            (self.no_touch.load(Relaxed), 'T'),
+        ];
         let set: String = letters.iter().filter(|(set, _)| *set).map(|(_, letter)| letter).collect();
         if set.is_empty() { "N".to_owned() } else { set }
     }
@@ -128,11 +149,12 @@ impl ClientEntry {
         let command =
             COMMANDS.get(usize::from(self.last_command.load(Relaxed))).map_or("NULL", |spec| spec.name);
         let (inbox, outbox) = (self.inbox_bytes.load(Relaxed), self.outbox_bytes.load(Relaxed));
+        let multi_mem = self.transaction_bytes.load(Relaxed);
         let mut line = String::with_capacity(384);
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi=-1 watch=0 \
-             qbuf={inbox} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 obl=0 oll={} omem={outbox} tot-mem={} \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
+             qbuf={inbox} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={outbox} tot-mem={} \
              events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread={} tot-cmds={}",
             self.id,
             self.addr,
@@ -142,8 +164,11 @@ impl ClientEntry {
             now_ms.saturating_sub(self.last_ms.load(Relaxed)) / 1000,
             self.flags(),
             self.db.load(Relaxed),
+            self.queued.load(Relaxed) as i64 - 1,
+            self.watched.load(Relaxed),
+            multi_mem,
             usize::from(outbox > 0),
-            size_of::<ClientEntry>() + inbox + outbox,
+            size_of::<ClientEntry>() + inbox + outbox + multi_mem,
             command,
             if self.resp3.load(Relaxed) { 3 } else { 2 },
             names.lib_name,
@@ -204,6 +229,9 @@ impl Clients {
             resp3: AtomicBool::new(false),
             no_evict: AtomicBool::new(false),
             no_touch: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
+            watched: AtomicUsize::new(0),
+            transaction_bytes: AtomicUsize::new(0),
             killed: AtomicBool::new(false),
             names: Mutex::default(),
         });

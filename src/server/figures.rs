@@ -5,7 +5,7 @@ use super::shared::{Baseline, Shared};
 use crate::command::COMMANDS;
 use crate::observe::Histogram;
 use crate::stats::StatsSnapshot;
-use crate::store::DATABASES;
+use crate::store::{DATABASES, PartitionStats};
 use crate::sys::machine::{self, CpuTimes};
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -66,12 +66,17 @@ pub struct Figures {
 impl Shared {
     /// Collects them. Locks each partition for a moment, one after the other: never call it while holding one.
     pub fn figures(&self) -> Figures {
+        self.figures_by(&mut |partition| self.store.lock(partition).stats())
+    }
+
+    /// As `figures`, for who holds partitions: `stats` gives those of the partition of a number.
+    pub(super) fn figures_by(&self, stats: &mut dyn FnMut(usize) -> PartitionStats) -> Figures {
         let workers: Vec<StatsSnapshot> = self.workers.iter().map(|worker| worker.stats.snapshot()).collect();
         let mut totals = StatsSnapshot::default();
         for worker in &workers {
             totals.add(worker);
         }
-        let keyspace = self.keyspace();
+        let keyspace = self.keyspace(stats);
         let baseline = self.baseline.lock();
         Figures {
             since_reset: totals.since(&baseline.workers),
@@ -89,10 +94,10 @@ impl Shared {
         }
     }
 
-    fn keyspace(&self) -> Keyspace {
+    fn keyspace(&self, stats: &mut dyn FnMut(usize) -> PartitionStats) -> Keyspace {
         let mut sum = Keyspace::default();
         for partition in 0..self.store.partitions() {
-            let stats = self.store.lock(partition).stats();
+            let stats = stats(partition);
             for db in 0..sum.keys.len() {
                 sum.keys[db] += stats.items[db];
                 sum.keys_with_expiry[db] += stats.items_with_expiry[db];
@@ -147,8 +152,8 @@ impl Shared {
     }
 
     /// CONFIG RESETSTAT: what INFO counts begins anew. /metrics goes on counting, as Prometheus expects of counters.
-    pub(super) fn reset_baseline(&self) {
-        let keyspace = self.keyspace();
+    pub(super) fn reset_baseline(&self, stats: &mut dyn FnMut(usize) -> PartitionStats) {
+        let keyspace = self.keyspace(stats);
         *self.baseline.lock() = Baseline {
             workers: self.totals(),
             evicted: keyspace.evicted,
@@ -178,7 +183,7 @@ mod tests {
             worker.stats.calls[0].store(requests, Relaxed);
         }
         assert_eq!(shared.figures().totals.requests, 7);
-        shared.reset_baseline();
+        shared.reset_baseline(&mut |partition| shared.store.lock(partition).stats());
         shared.workers[0].stats.requests.store(10, Relaxed);
         let figures = shared.figures();
         assert_eq!((figures.totals.requests, figures.since_reset.requests), (14, 7));

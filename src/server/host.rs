@@ -2,18 +2,22 @@
 
 use super::shared::{Message, Shared, unix_us};
 use crate::command::glob::Glob;
+use crate::command::script::ScriptCache;
 use crate::command::{ClientFilter, Host, PauseMode, StatsOf};
 use crate::config::DebugCommand;
 use crate::conn::Session;
 use crate::observe::{Histogram, Observer};
+use crate::store::PartitionStats;
 use crate::sys::listener::is_local;
 use crate::sys::machine;
 use crate::sys::signals;
+use std::sync::LazyLock;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 impl Host for Shared {
-    fn info(&self, sections: &[String]) -> String {
-        super::info::render(self, sections)
+    fn info(&self, sections: &[String], stats: &mut dyn FnMut(usize) -> PartitionStats) -> String {
+        super::info::render(self, sections, stats)
     }
 
     fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)> {
@@ -28,8 +32,8 @@ impl Host for Shared {
         self.set_parameters(pairs)
     }
 
-    fn reset_stats(&self) {
-        self.reset_baseline();
+    fn reset_stats(&self, stats: &mut dyn FnMut(usize) -> PartitionStats) {
+        self.reset_baseline(stats);
     }
 
     fn client_list(&self, filter: &ClientFilter) -> String {
@@ -86,6 +90,18 @@ impl Host for Shared {
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         z ^ (z >> 31)
+    }
+
+    fn clock(&self) -> fn() -> u64 {
+        monotonic_us
+    }
+
+    fn scripts(&self) -> &ScriptCache {
+        &self.scripts
+    }
+
+    fn script_time_limit_ms(&self) -> u64 {
+        self.config.lua_time_limit_ms
     }
 
     fn started_at_s(&self) -> u64 {
@@ -151,6 +167,12 @@ impl Host for Shared {
         }
         self.config.memcached_shutdown
     }
+}
+
+/// Microseconds since somebody first asked.
+fn monotonic_us() -> u64 {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u64::try_from(START.elapsed().as_micros()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn now_ms() -> u64 {

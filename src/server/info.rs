@@ -5,6 +5,7 @@ use super::parameters::policy_name;
 use super::shared::{Shared, unix_us};
 use crate::command::{COMMANDS, REDIS_VERSION};
 use crate::config::format_bytes;
+use crate::store::PartitionStats;
 use crate::sys::machine;
 use std::fmt::Write;
 
@@ -26,11 +27,11 @@ const SECTIONS: &[(&str, bool, Section)] = &[
 ];
 
 /// The named sections (any case; none: the default ones), each under its heading, with CRLF line ends.
-pub fn render(shared: &Shared, wanted: &[String]) -> String {
+pub fn render(shared: &Shared, wanted: &[String], stats: &mut dyn FnMut(usize) -> PartitionStats) -> String {
     let names = |all: &[&str]| wanted.iter().any(|name| all.iter().any(|one| name.eq_ignore_ascii_case(one)));
     let all = names(&["all", "everything"]);
     let default = wanted.is_empty() || names(&["default"]);
-    let figures = shared.figures();
+    let figures = shared.figures_by(stats);
     let mut out = String::with_capacity(4096);
     for (name, is_default, write) in SECTIONS {
         if all || (default && *is_default) || names(&[name]) {
@@ -121,7 +122,8 @@ fn memory(out: &mut String, shared: &Shared, f: &Figures) {
         "used_memory_large_values": m.large,
         "used_memory_connections": m.connections,
         "used_memory_fixed": m.fixed,
-        "used_memory_lua": 0,
+        "used_memory_scripts": shared.scripts.size().1,
+        "number_of_cached_scripts": shared.scripts.size().0,
         "total_system_memory": m.machine,
         "total_system_memory_human": format_bytes(m.machine),
         "maxmemory": m.limit,
@@ -273,11 +275,16 @@ mod tests {
             .collect()
     }
 
+    fn render_all(shared: &Shared, wanted: &[String]) -> String {
+        render(shared, wanted, &mut |partition| shared.store.lock(partition).stats())
+    }
+
     #[test]
     fn sections_are_chosen_as_in_redis() {
         let shared = testing::shared("");
-        let of =
-            |names: &[&str]| render(&shared, &names.iter().map(|name| name.to_string()).collect::<Vec<_>>());
+        let of = |names: &[&str]| {
+            render_all(&shared, &names.iter().map(|name| name.to_string()).collect::<Vec<_>>())
+        };
         let default = of(&[]);
         assert!(sections(&default).contains(&"Server") && !sections(&default).contains(&"Commandstats"));
         assert_eq!(sections(&of(&["default"])), sections(&default));
@@ -290,7 +297,7 @@ mod tests {
     #[test]
     fn what_clients_look_for_is_there() {
         let shared = testing::shared("--max-memory 64MB --threads 2");
-        let f = fields(&render(&shared, &["all".into()]));
+        let f = fields(&render_all(&shared, &["all".into()]));
         for (name, value) in [
             ("redis_version", REDIS_VERSION),
             ("kv_cache_version", env!("CARGO_PKG_VERSION")),
@@ -323,7 +330,7 @@ mod tests {
         stats.refused_max_clients.store(1, Relaxed);
         let get = usize::from(crate::command::table::lookup(b"get").unwrap());
         stats.calls[get].store(9, Relaxed);
-        let text = render(&shared, &["all".into()]);
+        let text = render_all(&shared, &["all".into()]);
         let f = fields(&text);
         assert_eq!(f["syscalls_per_request"], "0.0500");
         assert_eq!(f["requests_per_turn"], "25.00");

@@ -18,6 +18,7 @@ use super::sampler::{Sample, Sampler};
 use super::settings::Settings;
 use super::waiters::Waiters;
 use crate::command::COMMANDS;
+use crate::command::script::ScriptCache;
 use crate::config::Config;
 use crate::limits;
 use crate::observe::{Histogram, Histograms, Observer};
@@ -91,6 +92,7 @@ pub struct Shared {
     pub pause: Pause,
     /// memcached's flush_all with a delay.
     pub(super) flush: ScheduledFlush,
+    pub scripts: ScriptCache,
     pub workers: Box<[WorkerHandle]>,
     /// The client ports' addresses, as bound, by the number of their listener.
     pub addresses: Vec<SocketAddr>,
@@ -149,6 +151,7 @@ impl Shared {
             settings: Settings::new(&config),
             pause: Pause::default(),
             flush: ScheduledFlush::default(),
+            scripts: ScriptCache::default(),
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,

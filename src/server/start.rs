@@ -143,6 +143,8 @@ fn start_control(
 }
 
 /// The signal thread only waits and sends.
+/// For scripts that nest calls of Lua in calls of ours, as deep as Lua lets them. Only what is used is memory.
+const WORKER_STACK: usize = 8 << 20;
 const SIGNAL_STACK: usize = 64 << 10;
 
 type Threads = Vec<JoinHandle<()>>;
@@ -167,7 +169,8 @@ fn start_workers(
             // Without a main thread to tell, the process is ending already.
             let _ = happened.send(Happening::Ended { worker: id, result });
         };
-        threads.push(std::thread::Builder::new().name(format!("kv-worker-{id}")).spawn(body)?);
+        let thread = std::thread::Builder::new().name(format!("kv-worker-{id}"));
+        threads.push(thread.stack_size(WORKER_STACK).spawn(body)?);
     }
     Ok((threads, reports))
 }

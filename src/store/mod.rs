@@ -163,6 +163,19 @@ impl PartitionGuard<'_> {
         }
         Some(Remains { _graveyard: self.partition.take_graveyard() })
     }
+
+    /// Bytes that it holds of what can be shed.
+    pub fn held_bytes(&self) -> usize {
+        self.partition.large_total() + self.partition.arena.shared().held_bytes()
+    }
+
+    /// One step towards `wanted` bytes of room in the budget, as of [`Store::make_room`], but what is given up is freed at once: for who
+    /// holds all that could be evicted from and cannot let go. False when there is nothing left to give.
+    pub fn shed_now(&mut self, wanted: usize) -> bool {
+        let shed = self.partition.shed(wanted);
+        drop(self.partition.take_graveyard());
+        shed
+    }
 }
 
 impl Deref for PartitionGuard<'_> {
@@ -294,12 +307,21 @@ impl Store {
 
     /// Copies a large value into memory of its own, making room for it first. Call without holding any partition.
     pub fn large_value(&self, bytes: &[u8]) -> Result<Bytes, WriteError> {
+        self.large_value_by(bytes, &mut |len| self.make_room_or_spare(len, len))
+    }
+
+    /// As `large_value`, for who holds partitions and makes room in its own way.
+    pub fn large_value_by(
+        &self,
+        bytes: &[u8],
+        make_room: &mut dyn FnMut(usize) -> Result<(), WriteError>,
+    ) -> Result<Bytes, WriteError> {
         if bytes.len() > self.config.max_value_size {
             return Err(WriteError::TooLarge);
         }
         loop {
             match large::LargeMemory::copy_of(bytes, &self.budget) {
-                Err(WriteError::NeedsRoom) => self.make_room_or_spare(bytes.len(), bytes.len())?,
+                Err(WriteError::NeedsRoom) => make_room(bytes.len())?,
                 result => return result,
             }
         }
@@ -313,13 +335,28 @@ impl Store {
 
     /// As `make_room`, but content with a spare for `len` bytes: what is evicted on the way may be just that.
     fn make_room_or_spare(&self, bytes: usize, len: usize) -> Result<(), WriteError> {
+        self.make_room_by(bytes, len, &mut |missing| {
+            // The fullest first; one that has nothing to give hands over to the next.
+            let mut order: Vec<usize> = (0..self.partitions.len()).collect();
+            order.sort_by_key(|p| std::cmp::Reverse(self.held_by(*p)));
+            order.into_iter().any(|p| self.lock(p).shed(missing))
+        })
+    }
+
+    /// Calls `shed` with what is missing until `bytes` fit into the budget or it returns false: there is nothing left to give. For who
+    /// holds partitions and sheds from them.
+    pub fn make_room_by(
+        &self,
+        bytes: usize,
+        len: usize,
+        shed: &mut dyn FnMut(usize) -> bool,
+    ) -> Result<(), WriteError> {
         // The index may be about to grow, and writers take whole segments: ask for a little more than was asked for.
         let segment = self.memory[0].0.segment_size();
         let wanted = bytes.next_multiple_of(4096).max(segment) + (64 << 10);
         if wanted > self.budget.limit() / 2 {
             return Err(WriteError::OutOfMemory);
         }
-        let mut exhausted = 0;
         loop {
             let missing = wanted.saturating_sub(self.budget.room());
             if missing == 0 || self.budget.has_spare(len) {
@@ -328,16 +365,8 @@ impl Store {
             if self.budget.release_spare() || self.memory.iter().any(|(arena, _)| arena.return_ready()) {
                 continue;
             }
-            // The fullest first; one that has nothing to give hands over to the next.
-            let mut order: Vec<usize> = (0..self.partitions.len()).collect();
-            order.sort_by_key(|p| std::cmp::Reverse(self.held_by(*p)));
-            if self.lock(order[exhausted]).shed(missing) {
-                exhausted = 0;
-            } else {
-                exhausted += 1;
-                if exhausted == order.len() {
-                    return Err(WriteError::OutOfMemory);
-                }
+            if !shed(missing) {
+                return Err(WriteError::OutOfMemory);
             }
         }
     }

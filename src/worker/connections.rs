@@ -97,7 +97,7 @@ impl Conn {
 
     /// What this connection holds of the process's memory. Pinned values are the store's, and the memory of a large request counts itself.
     pub fn memory(&self) -> usize {
-        CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory()
+        CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory() + self.session.memory()
     }
 }
 

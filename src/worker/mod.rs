@@ -354,6 +354,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let stats = &mut self.stats;
         stats.requests = rounds.requests_done;
         stats.protocol_errors = rounds.protocol_errors;
+        stats.scripts_stopped = rounds.scripts.stopped;
         stats.hits = rounds.stats.hits;
         stats.misses = rounds.stats.misses;
         stats.errors = rounds.stats.errors;

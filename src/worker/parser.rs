@@ -7,7 +7,7 @@
 
 use super::connections::{Codec, Conn};
 use super::rounds::{Progress, SourceState, TurnEnv};
-use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Request, Step};
+use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Queued, Request, Step};
 use crate::conn::Session;
 use crate::limits::{MAX_KEY_LEN, MIN_REQUEST, TURN_REPLY_BYTES, TURN_REQUESTS};
 use crate::proto::{Form, Outcome, ParseLimits, Parsed, detect, json, resp};
@@ -109,7 +109,7 @@ impl<'a> Parser<'_, 'a> {
             };
             match parsed {
                 Parsed::Request { consumed } => {
-                    if self.env.shared.pause.holds(self.args, self.env.now_ms) {
+                    if self.env.shared.pause.holds(self.args, &conn.session, self.env.now_ms) {
                         progress.state = SourceState::Paused;
                         return RunEnd::Nothing;
                     }
@@ -155,7 +155,11 @@ impl<'a> Parser<'_, 'a> {
         limits: &ParseLimits,
     ) {
         let fresh = matches!(&conn.codec, Codec::Resp(resume) if resume.is_fresh());
-        if !fresh || !limits.authenticated || self.env.shared.pause.active(self.env.now_ms) {
+        if !fresh
+            || !limits.authenticated
+            || conn.session.in_multi()
+            || self.env.shared.pause.active(self.env.now_ms)
+        {
             return;
         }
         let mut last = None;
@@ -253,14 +257,28 @@ impl<'a> Parser<'_, 'a> {
             session,
             host: self.env.shared,
             paused: self.env.shared.pause.mode(self.env.now_ms),
+            held: false,
             now_ms: self.env.now_ms,
         }
     }
 
     /// Plans the request in `args`: into the batch, or back to the caller as a barrier.
-    fn plan(&mut self, conn: &Conn) -> Option<Barrier<'a>> {
-        let context = self.context(&conn.session);
+    fn plan(&mut self, conn: &mut Conn) -> Option<Barrier<'a>> {
         self.last_name = self.args.first().copied().unwrap_or_default();
+        if conn.session.in_multi() {
+            match command::enqueue(self.args, &mut conn.session, &self.env.shared.store, self.stats) {
+                Queued::Kept => {
+                    self.requests.push(Request::answered(Outcome::Ok, Queued::form()));
+                    return None;
+                }
+                Queued::Refused(outcome) => {
+                    self.requests.push(Request::answered(outcome, form_of(conn)));
+                    return None;
+                }
+                Queued::Now => {}
+            }
+        }
+        let context = self.context(&conn.session);
         match command::plan(self.args, &context, self.stats) {
             Plan::Keyed(request) => self.requests.push(Request { form: form_of(conn), ..request }),
             Plan::Reply(outcome) => self.requests.push(Request::answered(outcome, form_of(conn))),

@@ -10,6 +10,7 @@ use super::batch::Batcher;
 use super::connections::{Conn, Connections};
 use super::parser::{Parser, Place, Run, RunEnd};
 use super::watch::Watch;
+use crate::command::script::Scripts;
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Request, table};
 use crate::conn::{Inbox, ReplyMode};
 use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
@@ -102,6 +103,7 @@ pub struct Rounds {
     pub batcher: Batcher,
     pub stats: CommandStats,
     watch: Watch,
+    pub scripts: Scripts,
     pub replies: ReplyBuf,
     pub outputs: Vec<Output>,
     pub requests_done: u64,
@@ -142,6 +144,7 @@ impl Rounds {
             batcher,
             stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
             watch: Watch::new(COMMANDS.len()),
+            scripts: Scripts::default(),
             replies: ReplyBuf::default(),
             outputs: Vec::new(),
             requests_done: 0,
@@ -180,6 +183,7 @@ impl Rounds {
             + self.scratch.bytes.capacity()
             + self.args.capacity() * size_of::<&[u8]>()
             + self.bump.allocated_bytes()
+            + self.scripts.memory()
     }
 
     /// Gives back what one unusual request took: a million arguments, a batch of the largest values that are copied.
@@ -237,6 +241,9 @@ impl Rounds {
             let end = parser.run(conn, slices[source], progress, most.min(RUN_REQUESTS));
             conn.client.note_commands(parser.last_name, progress.requests - done_before);
             let before_last = parser.before_last;
+            if conn.session.in_multi() {
+                conn.client.note_transaction(&conn.session);
+            }
             runs.push(Run { source, requests: start..requests.len(), end, before_last });
         }
 
@@ -343,10 +350,14 @@ impl Rounds {
             session: &mut conn.session,
             host: env.shared,
             stats: &mut self.stats,
+            scripts: Some(&mut self.scripts),
+            held: None,
             now_ms: env.now_ms,
         };
         self.replies.limit(env.shared.config.reply_memory());
         let mut flow = command::run(barrier, &mut context, &mut self.replies);
+        drop(context);
+        conn.client.note_transaction(&conn.session);
         if self.replies.unlimit() {
             self.replies.truncate(start);
             match barrier {

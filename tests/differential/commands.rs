@@ -290,6 +290,50 @@ pub const COMMANDS: &[Spec] = &[
         });
     })
     .intact(),
+    // Scripts: any command as a script calls it, and what clients commonly send.
+    spec("EVAL", 12, |g, a| {
+        const CALLS: &[&str] = &[
+            "return redis.call(unpack(ARGV))",
+            "return redis.pcall(unpack(ARGV))",
+            "local ok, reply = pcall(redis.call, unpack(ARGV)) return {ok, ok and reply or 'failed'}",
+            "return {1, redis.pcall(unpack(ARGV)), 'end'}",
+            "return type(redis.pcall(unpack(ARGV)))",
+            "#!lua flags=no-writes\nreturn redis.call(unpack(ARGV))",
+        ];
+        let source = *g.random.pick(CALLS);
+        a.extend([source.as_bytes().to_vec(), b"0".to_vec()]);
+        let inner = g.exact();
+        // CLIENT, COMMAND and MEMORY differ in their texts, KEYS and such in their order.
+        a.extend(inner.args);
+    })
+    .intact(),
+    spec("EVAL", 6, |g, a| {
+        const SCRIPTS: &[&str] = &[
+            "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('del',KEYS[1]) else return 0 end",
+            "if redis.call('get',KEYS[1]) == ARGV[1] then return redis.call('pexpire',KEYS[1],9000000) end return 0",
+            "local n = redis.call('incr',KEYS[1]) if n == 1 then redis.call('expire',KEYS[1],9000) end return n",
+            "if redis.call('exists',KEYS[1]) < 1 then return redis.call('setex',KEYS[1],9000,ARGV[1]) end",
+            "return {KEYS[1], ARGV[1], #KEYS, #ARGV, true, false, 3.7, {ok='x'}}",
+            "return tonumber(ARGV[1])",
+            "return cjson.encode({ARGV[1], #ARGV[1], {}})",
+            "return {pcall(cjson.decode, ARGV[1])}",
+            "return {string.find(ARGV[1], '(%w+)%s*(.-)$')}",
+            "return {string.gsub(ARGV[1], '%w', '%0%0', 3)}",
+            "local t = {} for w in string.gmatch(ARGV[1], '[^o]+') do t[#t + 1] = w end return t",
+            "return {bit.band(#ARGV[1], 7), bit.tohex(#ARGV[1]), redis.sha1hex(ARGV[1])}",
+            "error(ARGV[1])",
+            "return redis.error_reply(ARGV[1])",
+            "return redis.status_reply(ARGV[1])",
+            "return nosuch",
+            "nosuch = 1",
+            "redis.setresp(3) return redis.call('mget', KEYS[1], 'nosuch')",
+        ];
+        let source = *g.random.pick(SCRIPTS);
+        a.extend([source.as_bytes().to_vec(), b"1".to_vec()]);
+        key(g, a);
+        value(g, a);
+    })
+    .intact(),
     spec("TIME", 1, none).check(Check::Kind),
     spec("ROLE", 1, none),
     spec("LASTSAVE", 1, none).check(Check::Kind),

@@ -78,7 +78,8 @@ impl Generator {
             6..9 => self.expiring(),
             9..11 => self.silent(),
             11..16 => self.encoding(),
-            16..60 => Step::one(self.command()),
+            16..22 => self.transaction(),
+            22..60 => Step::one(self.command()),
             _ => {
                 let length = 2 + self.random.below(18);
                 let commands = (0..length).map(|_| self.command()).collect();
@@ -104,6 +105,53 @@ impl Generator {
         }
         command.inline = command.fits_a_line() && self.random.chance(5);
         command
+    }
+
+    /// One command whose reply does not depend on the moment.
+    pub fn exact(&mut self) -> Command {
+        // Names that are not commands of these: a script's error, or an end of the transaction.
+        const APART: [&[u8]; 8] =
+            [b"EVAL", b"RESET", b"HELLO", b"AUTH", b"CLIENT", b"COMMAND", b"", b"NOSUCHCOMMAND"];
+        loop {
+            let command = self.command();
+            if command.check == Check::Exact && !APART.contains(&&command.args[0].to_ascii_uppercase()[..]) {
+                return Command { inline: false, ..command };
+            }
+        }
+    }
+
+    /// A transaction in one piece, perhaps with watched keys and something that happens to them. One thing at most: a key that comes and
+    /// goes has changed in Valkey and not here.
+    fn transaction(&mut self) -> Step {
+        let words = |line: &str| Command::words(line, Check::Exact);
+        let mut commands = Vec::new();
+        if self.random.chance(40) {
+            commands.push(Command::new(
+                vec![b"WATCH".to_vec(), self.short_key(), self.short_key()],
+                Check::Exact,
+            ));
+            if self.random.chance(60) {
+                commands.push(self.exact());
+            }
+        }
+        commands.push(words("MULTI"));
+        for _ in 0..self.random.below(8) {
+            let spoiling =
+                ["NOSUCHCOMMAND x", "MULTI", "WATCH a", "GET", "RESET", "DISCARD", "EXEC", "EXEC x"];
+            let spoils = self.random.chance(3);
+            commands.push(if spoils {
+                {
+                    let line = *self.random.pick(&spoiling);
+                    words(line)
+                }
+            } else {
+                self.exact()
+            });
+        }
+        commands.push(words(if self.random.chance(90) { "EXEC" } else { "DISCARD" }));
+        commands.push(words("UNWATCH"));
+        let cut = if self.random.chance(30) { self.random.next() | 1 } else { 0 };
+        Step::Burst { commands, cut }
     }
 
     fn fill(&mut self, spec: &Spec) -> Command {

@@ -12,6 +12,8 @@
 //!   replaced), and Valkey's end at the first zero byte: compared as text up to there;
 //! - COMMAND GETKEYS of an MSETEX without its last value: an error here, its keys there;
 //! - moments beyond the year 10889, where an expiry's 48 bits end: told apart there, not here;
+//! - a watched key that was missing, came and went again has changed there, not here: at most one thing happens to watched keys;
+//! - errors of scripts name the script here, as Redis does, and say "Redis command" where Valkey says "Valkey command" or nothing;
 //! - OBJECT ENCODING of a value that was changed in place: Valkey answers by history, this server by the value.
 
 mod commands;

@@ -51,36 +51,37 @@ pub fn bitop(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flo
         if operation == Operation::Not && args.len() != 4 {
             return Err("ERR BITOP NOT must be called with a single source key.".into());
         }
-        out.int(store_combined(operation, &keys(ctx, &args[2..]), ctx)? as i64);
+        let keys = keys(ctx, &args[2..]);
+        out.int(store_combined(operation, &keys, ctx)? as i64);
         Ok(())
     })
 }
 
 /// `keys` are the destination and the sources.
-fn store_combined(operation: Operation, keys: &Keys<'_>, ctx: &Context<'_>) -> Result<usize, ErrorText> {
-    let store = ctx.store;
+fn store_combined(operation: Operation, keys: &Keys<'_>, ctx: &mut Context<'_>) -> Result<usize, ErrorText> {
+    let (store, now_ms) = (ctx.store, ctx.now_ms);
     // What was combined outside of the locks: its sources, and the result.
     let mut ready: Option<(Vec<Bytes>, Bytes)> = None;
     for _ in 0..ATTEMPTS {
         let room = ready.as_ref().map_or(SMALL, |(_, result)| result.len());
-        let step = with_room(store, keys, room, |locked| {
-            let sources = pin_sources(locked, keys, ctx.now_ms);
+        let step = with_room(ctx, keys, room, |locked| {
+            let sources = pin_sources(locked, keys, now_ms);
             if let Some((_, result)) = ready.as_ref().filter(|(old, _)| same(old, &sources)) {
-                write(locked, keys, as_value(result, store), result.len(), ctx.now_ms)?;
+                write(locked, keys, as_value(result, store), result.len(), now_ms)?;
                 return Ok(Step::Done(result.len()));
             }
             if sources.iter().map(Bytes::len).sum::<usize>() > SMALL {
                 return Ok(Step::Combine(sources));
             }
             let result = combine(operation, &sources);
-            write(locked, keys, Value::Inline(&result), result.len(), ctx.now_ms)?;
+            write(locked, keys, Value::Inline(&result), result.len(), now_ms)?;
             Ok(Step::Done(result.len()))
         });
         match step.map_err(refused)? {
             Step::Done(len) => return Ok(len),
             Step::Combine(sources) => {
                 let result = combine(operation, &sources);
-                let placed = match prepare(&result, store).map_err(refused)? {
+                let placed = match prepare(&result, ctx).map_err(refused)? {
                     Value::Large(placed) => placed,
                     Value::Inline(_) => Bytes::from(result),
                 };

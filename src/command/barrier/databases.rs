@@ -1,6 +1,5 @@
 //! Whole databases: DBSIZE, FLUSHDB, FLUSHALL, SELECT, SWAPDB.
 
-use super::locked::LockedSet;
 use super::{database, reply};
 use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
@@ -11,7 +10,7 @@ use crate::store::Store;
 /// DBSIZE: how many items the selected database has, those included that have expired and were not swept yet.
 pub fn dbsize(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     let db = usize::from(ctx.session.db);
-    let items: u64 = LockedSet::all(ctx.store).iter_mut().map(|partition| partition.stats().items[db]).sum();
+    let items: u64 = ctx.lock_all().iter_mut().map(|partition| partition.stats().items[db]).sum();
     out.int(i64::try_from(items).unwrap_or(i64::MAX));
     Flow::Continue
 }
@@ -28,7 +27,7 @@ pub fn flushall(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> 
 
 /// Empties one database, or all. All partitions are held: nobody sees it half done.
 pub fn flush_store(store: &Store, db: Option<u8>) {
-    LockedSet::all(store).iter_mut().for_each(|partition| partition.flush(db));
+    super::LockedSet::all(store).iter_mut().for_each(|partition| partition.flush(db));
 }
 
 /// Constant time either way, so ASYNC and SYNC are one.
@@ -38,7 +37,7 @@ fn flush(args: &[&[u8]], db: Option<u8>, ctx: &mut Context<'_>, out: &mut Writer
         if args.len() > 2 || !args.get(1).is_none_or(|how| known(how)) {
             return Err(SYNTAX.into());
         }
-        flush_store(ctx.store, db);
+        ctx.lock_all().iter_mut().for_each(|partition| partition.flush(db));
         out.ok();
         Ok(())
     })
@@ -61,7 +60,7 @@ pub fn swapdb(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
         let first = number(args[1]).ok_or(ErrorText::Borrowed("ERR invalid first DB index"))?;
         let second = number(args[2]).ok_or(ErrorText::Borrowed("ERR invalid second DB index"))?;
         let (first, second) = (database(first)?, database(second)?);
-        LockedSet::all(ctx.store).iter_mut().for_each(|partition| partition.swap_databases(first, second));
+        ctx.lock_all().iter_mut().for_each(|partition| partition.swap_databases(first, second));
         out.ok();
         Ok(())
     })

@@ -164,6 +164,9 @@ fn describe_keys(keys: &KeySpec, out: &mut Writer<'_>) {
         Find::Range { last, step } => {
             write_search("range", &[("lastkey", last.into()), ("keystep", step.into()), ("limit", 0)], out);
         }
+        Find::Numbered => {
+            write_search("keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 1)], out);
+        }
         Find::Counted => {
             write_search("keynum", &[("keynumidx", 0), ("firstkey", 1), ("keystep", 2)], out);
         }

@@ -1,6 +1,7 @@
 //! Where a command's keys stand among its arguments, and what it does to them: what COMMAND INFO and COMMAND GETKEYS tell.
 
-use crate::command::table::{Flags, Spec};
+use crate::command::integer;
+use crate::command::table::{Flags, Group, Spec};
 
 /// A key of a command line, and what is done to it.
 pub type UsedKey<'a> = (&'a [u8], &'static [&'static str]);
@@ -21,6 +22,8 @@ pub enum Find {
     Range { last: i8, step: u8 },
     /// `first` holds their number; each is followed by its value.
     Counted,
+    /// `first` holds their number; they follow.
+    Numbered,
 }
 
 const READ: &[&str] = &["RO", "access"];
@@ -36,9 +39,10 @@ const REMOVE: &[&str] = &["RM", "delete"];
 /// What a command does to its first keys.
 fn flags(spec: &Spec) -> &'static [&'static str] {
     match spec.name {
-        "exists" | "touch" | "strlen" | "type" => LOOK,
+        "exists" | "touch" | "strlen" | "type" | "watch" => LOOK,
         name if name.starts_with("object|") || name.starts_with("memory|") => LOOK,
         "append" => EXTEND,
+        "eval" | "evalsha" | "fcall" => CHANGE,
         "mset" | "msetex" | "setex" | "psetex" | "bitop" => OVERWRITE,
         "msetnx" | "setnx" => CREATE,
         "del" | "unlink" | "delifeq" | "delex" => REMOVE,
@@ -64,6 +68,9 @@ fn flags_with(spec: &Spec, args: &[&[u8]]) -> &'static [&'static str] {
 pub fn key_specs(spec: &Spec) -> Vec<KeySpec> {
     if spec.name == "msetex" {
         return vec![KeySpec { flags: flags(spec), first: 1, find: Find::Counted }];
+    }
+    if spec.group == Group::Scripting && spec.flags.has(Flags::MOVABLEKEYS) {
+        return vec![KeySpec { flags: flags(spec), first: 2, find: Find::Numbered }];
     }
     let first = usize::from(spec.keys.first.unsigned_abs());
     if first == 0 {
@@ -101,6 +108,11 @@ pub fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> Option<Vec<UsedKey<'a>>> {
                 };
                 let range = args.get(part.first..end).unwrap_or_default();
                 keys.extend(range.iter().step_by(usize::from(step)).map(|key| (*key, flags)));
+            }
+            Find::Numbered => {
+                let count = usize::try_from(integer(args[part.first]).ok()?).ok()?;
+                let named = args[part.first + 1..].get(..count)?;
+                keys.extend(named.iter().map(|key| (*key, flags)));
             }
             Find::Counted => {
                 let pairs = super::multi_write::msetex_pairs(args).ok()?;

@@ -13,7 +13,7 @@
 //! The rows are one bit per cell where Redis keeps 32, and walking them back yields the subsequence as Redis walks it, so that among
 //! several longest ones both choose the same. Values are pinned under the locks and compared outside of them.
 
-use super::locked::{LockedSet, keys};
+use super::locked::keys;
 use super::reply;
 use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
@@ -83,10 +83,11 @@ fn options(args: &[&[u8]]) -> Result<Options, ErrorText> {
 /// Both values as of one moment; a missing one is empty.
 fn values(names: &[&[u8]], ctx: &mut Context<'_>) -> [Bytes; 2] {
     let keys = keys(ctx, names);
+    let now_ms = ctx.now_ms;
     let mut values = [Bytes::new(), Bytes::new()];
     let mut next = values.iter_mut();
-    LockedSet::of(ctx.store, &keys).for_each(&keys, |partition, key| {
-        if let (Some(value), Some(entry)) = (next.next(), partition.get(key, ctx.now_ms)) {
+    ctx.lock(&keys).for_each(&keys, |partition, key| {
+        if let (Some(value), Some(entry)) = (next.next(), partition.get(key, now_ms)) {
             *value = entry.pin();
         }
     });

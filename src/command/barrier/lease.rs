@@ -3,8 +3,9 @@
 //! A connection that waits is parked: the command stays where it came from and runs again when the key has changed, when the lease is
 //! over (then it may win itself), or when its time is up. It costs nothing meanwhile.
 
+use crate::command::held::execute_one;
 use crate::command::plan::lease::LeaseOptions;
-use crate::command::{Context, Flow, Op, Request, execute_now};
+use crate::command::{Context, Flow, Op, Request};
 use crate::proto::resp::{Writer, encode_into};
 use crate::proto::{Outcome, Scratch};
 
@@ -21,7 +22,8 @@ pub fn kv_get(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
         .session
         .wait_until_ms
         .get_or_insert_with(|| ctx.now_ms.saturating_add(options.wait_ms.unwrap_or_default()));
-    let may_wait = until_ms > ctx.now_ms && ctx.host.may_wait();
+    // Whoever holds partitions, in a transaction or a script, waits for nobody.
+    let may_wait = until_ms > ctx.now_ms && ctx.held.is_none() && ctx.host.may_wait();
     let key = ctx.store.key(ctx.session.db, args[1]);
     if may_wait {
         // Before the item is looked at: what changes it from now on finds who waits.
@@ -29,14 +31,12 @@ pub fn kv_get(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
     }
     let mut fetch = options.fetch(ctx.now_ms);
     fetch.waits = may_wait;
-    let mut requests =
-        [Request { key, op: Op::Fetch(&fetch), form: ctx.session.form(), outcome: Outcome::Pending }];
+    let request = Request { key, op: Op::Fetch(&fetch), form: ctx.session.form(), outcome: Outcome::Pending };
     let mut scratch = Scratch::default();
-    execute_now(ctx.store, &mut requests, &mut scratch, ctx.stats, ctx.now_ms);
-    let outcome = &requests[0].outcome;
+    let outcome = execute_one(request, &mut scratch, ctx);
     if may_wait {
         if let Outcome::Item(index) = outcome
-            && let item = &scratch.items[*index as usize]
+            && let item = &scratch.items[index as usize]
             && item.placeholder
             && item.taken
         {
@@ -46,6 +46,6 @@ pub fn kv_get(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
         ctx.host.wait_ends(key.hash, ctx.session.id);
     }
     ctx.session.wait_until_ms = None;
-    encode_into(outcome, &scratch, out);
+    encode_into(&outcome, &scratch, out);
     Flow::Continue
 }

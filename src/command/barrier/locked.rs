@@ -2,10 +2,15 @@
 //!
 //! Partitions are always locked in index order, by everyone, so two commands never wait for each other. Nothing slow happens
 //! while they are held: no system call, no waiting for room (see [`with_room`]).
+//!
+//! A command inside a transaction or a script finds its partitions held already. It cannot know: it asks [`Context`] for them, which
+//! locks them or lends what is held. There, room is made in the held partitions themselves ([`LockedSet::make_room`]).
 
 use crate::command::Context;
 use crate::store::{Key, Partition, PartitionGuard, Remains, Store, WriteError};
+use bytes::Bytes;
 use smallvec::SmallVec;
+use std::ops::{Deref, DerefMut};
 
 /// The hashed keys of one command, without allocating for the usual few.
 pub type Keys<'a> = SmallVec<[Key<'a>; 16]>;
@@ -44,6 +49,23 @@ impl<'s> LockedSet<'s> {
     /// Locks all partitions.
     pub fn all(store: &'s Store) -> LockedSet<'s> {
         LockedSet { store, guards: (0..store.partitions()).map(|p| (p, store.lock(p))).collect() }
+    }
+
+    /// Makes room for `bytes` by eviction from the partitions that are held. What they give up is freed at once: a system call under their
+    /// locks, for want of any other way.
+    pub fn make_room(&mut self, bytes: usize) -> Result<(), WriteError> {
+        let guards = &mut self.guards;
+        self.store.make_room_by(bytes, usize::MAX, &mut |missing| {
+            let mut order: SmallVec<[usize; 8]> = (0..guards.len()).collect();
+            order.sort_by_key(|slot| std::cmp::Reverse(guards[*slot].1.held_bytes()));
+            order.into_iter().any(|slot| guards[slot].1.shed_now(missing))
+        })
+    }
+
+    /// The partition of this number, which is held.
+    fn numbered(&mut self, partition: usize) -> &mut Partition {
+        let slot = self.guards.iter().position(|(number, _)| *number == partition);
+        &mut self.guards[slot.expect("a partition that the set was made for")].1
     }
 
     pub fn store(&self) -> &'s Store {
@@ -101,6 +123,100 @@ impl Drop for LockedSet<'_> {
     }
 }
 
+/// The partitions that a command works on.
+pub enum Locked<'h, 's> {
+    /// Locked for it.
+    Own(LockedSet<'s>),
+    /// Held by the transaction or script that it is part of.
+    Held(&'h mut LockedSet<'s>),
+}
+
+impl<'s> Deref for Locked<'_, 's> {
+    type Target = LockedSet<'s>;
+    fn deref(&self) -> &LockedSet<'s> {
+        match self {
+            Locked::Own(set) => set,
+            Locked::Held(set) => set,
+        }
+    }
+}
+
+impl<'s> DerefMut for Locked<'_, 's> {
+    fn deref_mut(&mut self) -> &mut LockedSet<'s> {
+        match self {
+            Locked::Own(set) => set,
+            Locked::Held(set) => set,
+        }
+    }
+}
+
+/// One partition, likewise.
+pub enum LockedOne<'h, 's> {
+    Own(PartitionGuard<'s>),
+    Held(&'h mut Partition),
+}
+
+impl Deref for LockedOne<'_, '_> {
+    type Target = Partition;
+    fn deref(&self) -> &Partition {
+        match self {
+            LockedOne::Own(guard) => guard,
+            LockedOne::Held(partition) => partition,
+        }
+    }
+}
+
+impl DerefMut for LockedOne<'_, '_> {
+    fn deref_mut(&mut self) -> &mut Partition {
+        match self {
+            LockedOne::Own(guard) => guard,
+            LockedOne::Held(partition) => partition,
+        }
+    }
+}
+
+impl<'c> Context<'c> {
+    /// The partitions of these keys.
+    pub fn lock(&mut self, keys: &[Key<'_>]) -> Locked<'_, 'c> {
+        match &mut self.held {
+            Some(held) => Locked::Held(held),
+            None => Locked::Own(LockedSet::of(self.store, keys)),
+        }
+    }
+
+    /// All partitions.
+    pub fn lock_all(&mut self) -> Locked<'_, 'c> {
+        match &mut self.held {
+            Some(held) => Locked::Held(held),
+            None => Locked::Own(LockedSet::all(self.store)),
+        }
+    }
+
+    /// One partition, for walks through all of them.
+    pub fn lock_one(&mut self, partition: usize) -> LockedOne<'_, 'c> {
+        match &mut self.held {
+            Some(held) => LockedOne::Held(held.numbered(partition)),
+            None => LockedOne::Own(self.store.lock(partition)),
+        }
+    }
+
+    /// Makes room for `bytes`, wherever that is possible now.
+    pub fn make_room(&mut self, bytes: usize) -> Result<(), WriteError> {
+        match &mut self.held {
+            Some(held) => held.make_room(bytes),
+            None => self.store.make_room(bytes),
+        }
+    }
+
+    /// A large value in memory of its own, for which room is made.
+    pub fn large_value(&mut self, bytes: &[u8]) -> Result<Bytes, WriteError> {
+        match &mut self.held {
+            Some(held) => self.store.large_value_by(bytes, &mut |len| held.make_room(len)),
+            None => self.store.large_value(bytes),
+        }
+    }
+}
+
 /// Hashes a command's keys, once.
 pub fn keys<'a>(ctx: &Context<'_>, names: impl IntoIterator<Item = &'a &'a [u8]>) -> Keys<'a> {
     names.into_iter().map(|name| ctx.store.key(ctx.session.db, name)).collect()
@@ -109,16 +225,16 @@ pub fn keys<'a>(ctx: &Context<'_>, names: impl IntoIterator<Item = &'a &'a [u8]>
 /// Runs `attempt` with the partitions of `keys` locked. Where one has nothing left to evict, lets all go, makes room for `bytes` in the
 /// others, and tries again: `attempt` must have undone what it did before it returns [`WriteError::NeedsRoom`].
 pub fn with_room<T>(
-    store: &Store,
+    ctx: &mut Context<'_>,
     keys: &[Key<'_>],
     bytes: usize,
     mut attempt: impl FnMut(&mut LockedSet<'_>) -> Result<T, WriteError>,
 ) -> Result<T, WriteError> {
     for _ in 0..ROOM_ATTEMPTS {
         // In a statement of its own: the locks must be gone before room is made.
-        let outcome = attempt(&mut LockedSet::of(store, keys));
+        let outcome = attempt(&mut ctx.lock(keys));
         match outcome {
-            Err(WriteError::NeedsRoom) => store.make_room(bytes)?,
+            Err(WriteError::NeedsRoom) => ctx.make_room(bytes)?,
             done => return done,
         }
     }

@@ -10,6 +10,7 @@
 //! lease        KV.GET that waits
 //! observe      SLOWLOG LATENCY HOTKEYS DEBUG
 //! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
+//! transaction  MULTI EXEC DISCARD WATCH UNWATCH      scripting    EVAL EVALSHA, SCRIPT, FUNCTION
 //!                                                   server       INFO CONFIG TIME ROLE LASTSAVE CLUSTER, and all HELP
 //! ```
 
@@ -27,9 +28,11 @@ mod multi_read;
 mod multi_write;
 mod observe;
 mod scan;
+mod scripting;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;
+mod transaction;
 mod transfer;
 
 pub use bitop::bitop;
@@ -45,6 +48,7 @@ pub use introspect::{
 };
 pub use lcs::lcs;
 pub use lease::kv_get;
+pub use locked::LockedSet;
 pub use multi_read::{exists, mget, touch};
 pub use multi_write::{del, mset, msetex, msetnx};
 pub use observe::{
@@ -53,12 +57,17 @@ pub use observe::{
     slowlog_reset,
 };
 pub use scan::{keys, randomkey, scan};
+pub use scripting::{
+    eval, eval_ro, evalsha, evalsha_ro, fcall, function_delete, function_flush, function_list, function_load,
+    function_stats, script_exists, script_flush, script_kill, script_load,
+};
 pub use server::{
     cluster, config_get, config_resetstat, config_rewrite, config_set, help, help as client_help,
-    help as command_help, help as config_help, help as debug_help, help as hotkeys_help,
-    help as latency_help, help as memory_help, help as object_help, help as slowlog_help, info, lastsave,
-    role, time,
+    help as command_help, help as config_help, help as debug_help, help as function_help,
+    help as hotkeys_help, help as latency_help, help as memory_help, help as object_help,
+    help as script_help, help as slowlog_help, info, lastsave, role, time,
 };
+pub use transaction::{discard, exec, multi, unwatch, watch};
 pub use transfer::{copy, rename, renamenx};
 
 use super::Flow;

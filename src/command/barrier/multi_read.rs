@@ -1,6 +1,6 @@
 //! Reading several keys in one step: MGET, EXISTS, TOUCH.
 
-use super::locked::{LockedSet, keys};
+use super::locked::keys;
 use crate::command::{Context, Flow};
 use crate::proto::reply::PIN_THRESHOLD;
 use crate::proto::resp::Writer;
@@ -16,7 +16,7 @@ pub fn mget(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow
     let (now_ms, no_touch) = (ctx.now_ms, ctx.session.no_touch);
     let (mut hits, mut copied) = (0, 0);
     out.array(keys.len());
-    LockedSet::of(ctx.store, &keys).for_each(&keys, |partition, key| {
+    ctx.lock(&keys).for_each(&keys, |partition, key| {
         let entry = if no_touch { partition.peek(key, now_ms) } else { partition.get(key, now_ms) };
         match entry {
             Some(entry) => {
@@ -51,7 +51,7 @@ fn count(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>, touch: boo
     let keys = keys(ctx, &args[1..]);
     let now_ms = ctx.now_ms;
     let mut hits = 0;
-    LockedSet::of(ctx.store, &keys).for_each(&keys, |partition, key| {
+    ctx.lock(&keys).for_each(&keys, |partition, key| {
         let entry = if touch { partition.get(key, now_ms) } else { partition.peek(key, now_ms) };
         hits += u64::from(entry.is_some());
     });

@@ -60,8 +60,7 @@ pub fn del(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow 
     let keys = keys(ctx, &args[1..]);
     let now_ms = ctx.now_ms;
     let mut removed = 0;
-    LockedSet::of(ctx.store, &keys)
-        .for_each(&keys, |partition, key| removed += i64::from(partition.remove(key, now_ms)));
+    ctx.lock(&keys).for_each(&keys, |partition, key| removed += i64::from(partition.remove(key, now_ms)));
     out.int(removed);
     Flow::Continue
 }
@@ -126,7 +125,7 @@ fn write_all(
     pairs: &[&[u8]],
     condition: Condition,
     expiry: Expiry,
-    ctx: &Context<'_>,
+    ctx: &mut Context<'_>,
 ) -> Result<bool, ErrorText> {
     let (store, now_ms) = (ctx.store, ctx.now_ms);
     let keys = keys(ctx, pairs.iter().step_by(2));
@@ -136,10 +135,10 @@ fn write_all(
     }
     let mut values: SmallVec<[Value<'_>; 16]> = SmallVec::new();
     for value in pairs.iter().skip(1).step_by(2) {
-        values.push(prepare(value, store).map_err(refused)?);
+        values.push(prepare(value, ctx).map_err(refused)?);
     }
     let bytes = pairs.iter().map(|part| part.len()).sum::<usize>() + keys.len() * ITEM_OVERHEAD;
-    let written = with_room(store, &keys, bytes, |locked| {
+    let written = with_room(ctx, &keys, bytes, |locked| {
         let met = match condition {
             Condition::Always => {
                 keys.chunks(32).for_each(|batch| locked.prefetch(batch));
@@ -156,12 +155,12 @@ fn write_all(
     written.map_err(|error| refused(error).into())
 }
 
-/// A value ready to be written: a large one is copied to its place now, while nothing is locked.
-pub fn prepare<'a>(value: &'a [u8], store: &Store) -> Result<Value<'a>, WriteError> {
-    if value.len() <= store.large_threshold() {
+/// A value ready to be written: a large one is copied to its place now, while nothing is locked that need not be.
+pub fn prepare<'a>(value: &'a [u8], ctx: &mut Context<'_>) -> Result<Value<'a>, WriteError> {
+    if value.len() <= ctx.store.large_threshold() {
         return Ok(Value::Inline(value));
     }
-    store.large_value(value).map(Value::Large)
+    ctx.large_value(value).map(Value::Large)
 }
 
 /// A pinned value in the form in which it is written again.

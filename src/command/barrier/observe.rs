@@ -334,12 +334,12 @@ fn allowed(ctx: &Context<'_>) -> Result<(), ErrorText> {
     if ctx.host.debug_allowed(ctx.session.id) { Ok(()) } else { Err(DEBUG_REFUSED.into()) }
 }
 
-fn memory_map(ctx: &Context<'_>) -> String {
+fn memory_map(ctx: &mut Context<'_>) -> String {
     let mut text = String::from(
         "partition      items  live bytes  dead bytes  segments  free  index bytes  large  large bytes  evicted  expired\n",
     );
     for partition in 0..ctx.store.partitions() {
-        let stats = ctx.store.lock(partition).stats();
+        let stats = ctx.lock_one(partition).stats();
         // Writing to a string cannot fail.
         let _ = writeln!(
             text,

@@ -67,8 +67,9 @@ pub fn keys(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow
             let first = found.ends.len();
             let mut cursor = 0;
             loop {
-                let mut locked = ctx.store.lock(partition);
-                cursor = locked.scan(cursor, ctx.session.db, STEP, ctx.now_ms, &mut |key, _| {
+                let (db, now_ms) = (ctx.session.db, ctx.now_ms);
+                let mut locked = ctx.lock_one(partition);
+                cursor = locked.scan(cursor, db, STEP, now_ms, &mut |key, _| {
                     if pattern.matches(key) {
                         found.push(key);
                     }
@@ -91,7 +92,7 @@ pub fn keys(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow
 /// RANDOMKEY: each partition is as likely as it has items.
 pub fn randomkey(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     let (store, db, now_ms) = (ctx.store, ctx.session.db, ctx.now_ms);
-    let items: Vec<u64> = (0..store.partitions()).map(|p| items_of(&store.lock(p), db)).collect();
+    let items: Vec<u64> = (0..store.partitions()).map(|p| items_of(&ctx.lock_one(p), db)).collect();
     let total: u64 = items.iter().sum();
     let mut ticket = ctx.host.random() % total.max(1);
     let start = items.iter().position(|n| {
@@ -103,7 +104,7 @@ pub fn randomkey(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -
     let order = (0..items.len()).map(|p| (p + start.unwrap_or(0)) % items.len());
     let key = order.filter(|p| items[*p] > 0).find_map(|p| {
         let random = ctx.host.random();
-        store.lock(p).random_key(db, random, now_ms)
+        ctx.lock_one(p).random_key(db, random, now_ms)
     });
     match key {
         Some(key) => out.bulk(&key),
@@ -148,8 +149,8 @@ fn options(options: &[&[u8]]) -> Result<Wanted, ErrorText> {
 }
 
 /// Visits about `count` items from the cursor on; returns the next cursor, 0 at the end.
-fn walk(cursor: u64, wanted: &Wanted, ctx: &Context<'_>, found: &mut Found) -> u64 {
-    let (store, db) = (ctx.store, ctx.session.db);
+fn walk(cursor: u64, wanted: &Wanted, ctx: &mut Context<'_>, found: &mut Found) -> u64 {
+    let (store, db, now_ms) = (ctx.store, ctx.session.db, ctx.now_ms);
     let (mut partition, mut inner) = split(cursor, store);
     let (mut visited, mut fruitless) = (0, 0);
     while visited < wanted.count && fruitless < FRUITLESS_STEPS {
@@ -161,10 +162,9 @@ fn walk(cursor: u64, wanted: &Wanted, ctx: &Context<'_>, found: &mut Found) -> u
                 found.push(key);
             }
         };
-        let mut locked = store.lock(partition);
+        let mut locked = ctx.lock_one(partition);
         // A database that is empty here is not walked bucket by bucket.
-        inner =
-            if items_of(&locked, db) == 0 { 0 } else { locked.scan(inner, db, step, ctx.now_ms, &mut visit) };
+        inner = if items_of(&locked, db) == 0 { 0 } else { locked.scan(inner, db, step, now_ms, &mut visit) };
         drop(locked);
         if inner == 0 {
             partition += 1;

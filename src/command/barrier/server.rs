@@ -9,7 +9,9 @@ use crate::proto::resp::Writer;
 pub fn info(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     let sections: Vec<String> =
         args[1..].iter().map(|section| String::from_utf8_lossy(section).to_ascii_lowercase()).collect();
-    out.verbatim(b"txt", ctx.host.info(&sections).as_bytes());
+    let host = ctx.host;
+    let text = host.info(&sections, &mut |partition| ctx.lock_one(partition).stats());
+    out.verbatim(b"txt", text.as_bytes());
     Flow::Continue
 }
 
@@ -56,7 +58,8 @@ pub fn config_set(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -
 
 /// CONFIG RESETSTAT.
 pub fn config_resetstat(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
-    ctx.host.reset_stats();
+    let host = ctx.host;
+    host.reset_stats(&mut |partition| ctx.lock_one(partition).stats());
     out.ok();
     Flow::Continue
 }

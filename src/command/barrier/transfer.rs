@@ -75,7 +75,7 @@ pub fn copy(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow
     })
 }
 
-fn rename_to(args: &[&[u8]], ctx: &Context<'_>, manner: Manner) -> Result<Transfer, ErrorText> {
+fn rename_to(args: &[&[u8]], ctx: &mut Context<'_>, manner: Manner) -> Result<Transfer, ErrorText> {
     let db = ctx.session.db;
     transfer(ctx.store.key(db, args[1]), ctx.store.key(db, args[2]), manner, ctx)
 }
@@ -85,12 +85,12 @@ fn transfer(
     source: Key<'_>,
     destination: Key<'_>,
     manner: Manner,
-    ctx: &Context<'_>,
+    ctx: &mut Context<'_>,
 ) -> Result<Transfer, ErrorText> {
     let (store, now_ms) = (ctx.store, ctx.now_ms);
     // The most that is copied: a value in memory of its own only changes hands.
     let bytes = destination.bytes.len() + store.large_threshold();
-    let result: Result<Transfer, WriteError> = with_room(store, &[source, destination], bytes, |locked| {
+    let result: Result<Transfer, WriteError> = with_room(ctx, &[source, destination], bytes, |locked| {
         let Some(entry) = locked.partition(&source).peek(&source, now_ms) else {
             return Ok(Transfer::NoSource);
         };

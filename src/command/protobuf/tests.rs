@@ -79,6 +79,7 @@ impl Client {
                 bump: &bump,
                 session: &self.session,
                 host: &QuietHost,
+                held: false,
                 paused: self.paused,
                 now_ms: self.now_ms,
             };
@@ -119,6 +120,8 @@ impl Client {
             session: &mut self.session,
             host: &QuietHost,
             stats: &mut self.stats,
+            scripts: None,
+            held: None,
             now_ms: self.now_ms,
         };
         out.limit(self.reply_limit);

@@ -71,8 +71,20 @@ specs! {
         "O(1)" "Removes a key if it has this value.";
     "digest" 2 [READONLY FAST] (1 1 1) String [] "8.4.0" Keyed(strings::digest)
         "O(N) where N is the length of the value" "Returns a 64-bit digest of a value in hexadecimal.";
+    "discard" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] (0 0 0) Transactions [] "2.0.0" Barrier(barrier::discard)
+        "O(N) where N is the number of queued commands" "Forgets a transaction.";
     "echo" 2 [LOADING STALE FAST] (0 0 0) Connection [] "1.0.0" Barrier(barrier::echo)
         "O(1)" "Returns its argument.";
+    "eval" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::eval)
+        "Depends on the script" "Runs a Lua script.";
+    "eval_ro" -3 [READONLY NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::eval_ro)
+        "Depends on the script" "Runs a Lua script that writes nothing.";
+    "evalsha" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::evalsha)
+        "Depends on the script" "Runs a Lua script that the server knows.";
+    "evalsha_ro" -3 [READONLY NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::evalsha_ro)
+        "Depends on the script" "Runs a Lua script that the server knows and that writes nothing.";
+    "exec" 1 [NOSCRIPT LOADING STALE] (0 0 0) Transactions [] "1.2.0" Barrier(barrier::exec)
+        "Depends on the commands" "Runs a transaction.";
     "exists" -2 [READONLY FAST] (1 -1 1) Generic [] "1.0.0" KeyedIf(2, generic::exists, barrier::exists)
         "O(N) where N is the number of keys" "Counts which of the keys exist.";
     "expire" -3 [WRITE FAST] (1 1 1) Generic [] "1.0.0" Keyed(expiry::expire)
@@ -81,10 +93,16 @@ specs! {
         "O(1)" "Lets a key expire at a Unix time in seconds.";
     "expiretime" 2 [READONLY FAST] (1 1 1) Generic [] "7.0.0" Keyed(expiry::expiretime)
         "O(1)" "Returns when a key expires, as a Unix time in seconds.";
+    "fcall" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::fcall)
+        "O(1)" "Says that there are no functions.";
+    "fcall_ro" -3 [READONLY NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::fcall)
+        "O(1)" "Says that there are no functions.";
     "flushall" -1 [WRITE] (0 0 0) Server [KEYSPACE DANGEROUS] "1.0.0" Barrier(barrier::flushall)
         "O(1) to the caller" "Empties all databases.";
     "flushdb" -1 [WRITE] (0 0 0) Server [KEYSPACE DANGEROUS] "1.0.0" Barrier(barrier::flushdb)
         "O(1) to the caller" "Empties the selected database.";
+    "function" -2 [] (0 0 0) Scripting [] "7.0.0" Container { bare: None, subcommands: FUNCTION }
+        "Depends on subcommand" "Says that there are no functions.";
     "get" 2 [READONLY FAST] (1 1 1) String [] "1.0.0" Keyed(strings::get)
         "O(1)" "Returns the value of a key.";
     "getbit" 3 [READONLY FAST] (1 1 1) Bitmap [] "2.2.0" Keyed(bits::getbit)
@@ -137,6 +155,8 @@ specs! {
         "O(N) where N is the number of keys" "Sets several keys at once, with a condition and an expiry.";
     "msetnx" -3 [WRITE DENYOOM] (1 -1 2) String [] "1.0.1" Barrier(barrier::msetnx)
         "O(N) where N is the number of keys" "Sets several keys if none of them exists.";
+    "multi" 1 [NOSCRIPT LOADING STALE FAST NO_MULTI ALLOW_BUSY] (0 0 0) Transactions [] "1.2.0" Barrier(barrier::multi)
+        "O(1)" "Begins a transaction: what follows is queued.";
     "object" -2 [] (0 0 0) Generic [] "2.2.3" Container { bare: None, subcommands: OBJECT }
         "Depends on subcommand" "Tells how a value is kept.";
     "persist" 2 [WRITE FAST] (1 1 1) Generic [] "2.2.0" Keyed(expiry::persist)
@@ -167,6 +187,8 @@ specs! {
         "O(1)" "Returns the part that this server plays in replication.";
     "scan" -2 [READONLY] (0 0 0) Generic [] "2.8.0" Barrier(barrier::scan)
         "O(1) for each step, O(N) for all" "Walks through the keys in small steps.";
+    "script" -2 [] (0 0 0) Scripting [] "2.6.0" Container { bare: None, subcommands: SCRIPT }
+        "Depends on subcommand" "Loads, finds and forgets Lua scripts.";
     "select" 2 [LOADING STALE FAST ALLOW_BUSY] (0 0 0) Connection [] "1.0.0" Barrier(barrier::select)
         "O(1)" "Chooses a database.";
     "set" -3 [WRITE DENYOOM] (1 1 1) String [] "1.0.0" Keyed(strings::set)
@@ -197,6 +219,10 @@ specs! {
         "O(1)" "Returns what kind of value a key has.";
     "unlink" -2 [WRITE FAST] (1 -1 1) Generic [] "4.0.0" KeyedIf(2, generic::del, barrier::del)
         "O(N) where N is the number of keys" "Removes keys.";
+    "unwatch" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] (0 0 0) Transactions [] "2.2.0" Barrier(barrier::unwatch)
+        "O(1)" "Watches no key any more.";
+    "watch" -2 [NOSCRIPT LOADING STALE FAST NO_MULTI ALLOW_BUSY] (1 -1 1) Transactions [] "2.2.0" Barrier(barrier::watch)
+        "O(1) for every key" "Lets the next transaction run only if these keys have not changed.";
 }
 
 specs! {
@@ -333,4 +359,36 @@ specs! {
         "O(1)" "Counts the entries.";
     "slowlog|reset" 2 [ADMIN LOADING STALE] (0 0 0) Server [] "2.2.12" Barrier(barrier::slowlog_reset)
         "O(N) where N is the number of entries" "Forgets all entries.";
+}
+
+specs! {
+    FUNCTION:
+    "function|delete" 3 [WRITE NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_delete)
+        "O(1)" "Says that there are no functions.";
+    "function|flush" -2 [WRITE NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_flush)
+        "O(1)" "Forgets all functions: there are none.";
+    "function|help" 2 [LOADING STALE] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_help)
+        "O(1)" "Lists the subcommands.";
+    "function|kill" 2 [NOSCRIPT ALLOW_BUSY] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::script_kill)
+        "O(1)" "Stops the function that runs: none can be met running.";
+    "function|list" -2 [NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_list)
+        "O(1)" "Lists the functions: there are none.";
+    "function|load" -3 [WRITE DENYOOM NOSCRIPT] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_load)
+        "O(1)" "Says that functions are not supported.";
+    "function|stats" 2 [NOSCRIPT ALLOW_BUSY] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::function_stats)
+        "O(1)" "Tells about functions: there are none.";
+}
+
+specs! {
+    SCRIPT:
+    "script|exists" -3 [NOSCRIPT STALE] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::script_exists)
+        "O(N) where N is the number of scripts" "Tells which scripts the server knows.";
+    "script|flush" -2 [NOSCRIPT STALE] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::script_flush)
+        "O(N) where N is the number of scripts" "Forgets all scripts.";
+    "script|help" 2 [LOADING STALE] (0 0 0) Scripting [] "5.0.0" Barrier(barrier::script_help)
+        "O(1)" "Lists the subcommands.";
+    "script|kill" 2 [NOSCRIPT ALLOW_BUSY] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::script_kill)
+        "O(1)" "Stops the script that runs: none can be met running.";
+    "script|load" 3 [NOSCRIPT STALE] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::script_load)
+        "O(N) where N is the length of the script" "Keeps a Lua script and returns its SHA-1.";
 }

@@ -17,4 +17,4 @@ mod writer;
 pub use common::{Common, LONGEST as COMMON_LONGEST, NAME as COMMON_NAME, common};
 pub use encode::{encode, encode_into};
 pub use parse::{Resume, parse};
-pub use writer::Writer;
+pub use writer::{Writer, format_double};

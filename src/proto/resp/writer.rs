@@ -31,6 +31,11 @@ impl<'b> Writer<'b> {
         Writer { out, resp3 }
     }
 
+    /// Where the replies go, for who writes whole ones there.
+    pub fn buffer(&mut self) -> &mut ReplyBuf {
+        self.out
+    }
+
     /// Whether this writes RESP3.
     #[inline]
     pub fn resp3(&self) -> bool {
@@ -91,6 +96,16 @@ impl<'b> Writer<'b> {
     /// An error with its code and without the leading dash ("ERR syntax error"). Line breaks become spaces.
     pub fn error(&mut self, text: &str) {
         self.line(b'-', text);
+    }
+
+    /// A status of any bytes.
+    pub fn simple_bytes(&mut self, text: &[u8]) {
+        self.bytes_line(b'+', text);
+    }
+
+    /// An error of any bytes.
+    pub fn error_bytes(&mut self, text: &[u8]) {
+        self.bytes_line(b'-', text);
     }
 
     #[inline]
@@ -172,12 +187,16 @@ impl<'b> Writer<'b> {
     }
 
     fn line(&mut self, kind: u8, text: &str) {
+        self.bytes_line(kind, text.as_bytes());
+    }
+
+    fn bytes_line(&mut self, kind: u8, text: &[u8]) {
         // A line break would end the reply early; few texts hold one.
-        let clean = |byte| if matches!(byte, b'\r' | b'\n') { b' ' } else { byte };
+        let clean = |byte: &u8| if matches!(byte, b'\r' | b'\n') { b' ' } else { *byte };
         self.out.put(&[kind]);
-        match text.bytes().any(|byte| byte < b' ') {
-            false => self.out.put(text.as_bytes()),
-            true => self.out.put(&text.bytes().map(clean).collect::<Vec<u8>>()),
+        match text.iter().any(|byte| *byte < b' ') {
+            false => self.out.put(text),
+            true => self.out.put(&text.iter().map(clean).collect::<Vec<u8>>()),
         }
         self.out.put(b"\r\n");
     }
@@ -191,7 +210,7 @@ fn digit(value: usize) -> u8 {
 
 /// Shortest round-trip digits; an exponent where plain digits would run long, as Redis chooses between them:
 /// plain while at most seven zeros have to be appended, or six put in front of the digits.
-fn format_double(value: f64) -> String {
+pub fn format_double(value: f64) -> String {
     if !value.is_finite() {
         return match (value.is_nan(), value > 0.0) {
             (true, _) => "nan",

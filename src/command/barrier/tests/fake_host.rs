@@ -1,9 +1,11 @@
 //! A server that only remembers what it was asked for.
 
 use crate::command::glob::Glob;
+use crate::command::script::ScriptCache;
 use crate::command::{ClientFilter, ClientView, Host, PauseMode, StatsOf};
 use crate::conn::Session;
 use crate::observe::{Histogram, Observer};
+use crate::store::PartitionStats;
 use std::cell::RefCell;
 
 /// A server that notes what it was asked for.
@@ -50,7 +52,7 @@ impl FakeHost {
 const PARAMETERS: [(&str, &str); 3] = [("appendonly", "no"), ("maxmemory", "1000"), ("save", "")];
 
 impl Host for FakeHost {
-    fn info(&self, sections: &[String]) -> String {
+    fn info(&self, sections: &[String], _stats: &mut dyn FnMut(usize) -> PartitionStats) -> String {
         format!("sections:{}\r\n", sections.join(","))
     }
 
@@ -71,7 +73,7 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn reset_stats(&self) {
+    fn reset_stats(&self, _stats: &mut dyn FnMut(usize) -> PartitionStats) {
         self.note("reset stats".to_owned());
     }
 
@@ -120,6 +122,18 @@ impl Host for FakeHost {
         let mut state = self.random.borrow_mut();
         *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         *state >> 11
+    }
+
+    fn clock(&self) -> fn() -> u64 {
+        crate::command::testing::clock
+    }
+
+    fn scripts(&self) -> &ScriptCache {
+        crate::command::testing::scripts()
+    }
+
+    fn script_time_limit_ms(&self) -> u64 {
+        200
     }
 
     fn started_at_s(&self) -> u64 {

@@ -5,8 +5,10 @@ pub(crate) mod fake_host;
 mod keyspace;
 mod lease;
 mod observe;
+mod scripts;
 mod several_keys;
 mod together;
+mod transactions;
 mod walking;
 
 use crate::command::testing::Client;

@@ -28,7 +28,15 @@ type Run = fn(&[&[u8]], &mut Context<'_>, &mut Writer<'_>) -> Flow;
 fn run(store: &Store, command: Run, args: &[&[u8]]) -> Vec<u8> {
     let (host, mut session) = (FakeHost::default(), Session::new(1, true));
     let mut stats = CommandStats::default();
-    let mut ctx = Context { store, session: &mut session, host: &host, stats: &mut stats, now_ms: BEGIN_MS };
+    let mut ctx = Context {
+        store,
+        session: &mut session,
+        host: &host,
+        stats: &mut stats,
+        scripts: None,
+        held: None,
+        now_ms: BEGIN_MS,
+    };
     let mut out = ReplyBuf::default();
     command(args, &mut ctx, &mut Writer::new(&mut out, false));
     out.bytes

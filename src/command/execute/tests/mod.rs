@@ -121,6 +121,7 @@ fn a_batch_runs_in_order_and_counts() {
         session: &client.session,
         host: &QuietHost,
         paused: None,
+        held: false,
         now_ms: client.now_ms,
     };
     let mut requests: Vec<Request<'_>> = lines

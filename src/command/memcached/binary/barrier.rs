@@ -53,7 +53,8 @@ impl Deferred for Stat<'_> {
             }
         };
         if self.what == b"reset" {
-            ctx.host.reset_stats();
+            let store = ctx.store;
+            ctx.host.reset_stats(&mut |partition| store.lock(partition).stats());
         }
         for (name, value) in of.map(|of| ctx.host.memcached_stats(of)).unwrap_or_default() {
             put_stat(&self.form, name.as_bytes(), value.as_bytes(), out);

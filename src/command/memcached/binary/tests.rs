@@ -70,6 +70,7 @@ impl Peer {
             bump: &bump,
             session: &client.session,
             host: &client.host,
+            held: false,
             paused: self.paused,
             now_ms: client.now_ms,
         };
@@ -91,6 +92,8 @@ impl Peer {
                     session: &mut client.session,
                     host: &client.host,
                     stats: &mut client.stats,
+                    scripts: None,
+                    held: None,
                     now_ms: client.now_ms,
                 };
                 self.closed = command::run(&barrier, &mut ctx, &mut out) == Flow::Close;

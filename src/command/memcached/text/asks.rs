@@ -96,7 +96,8 @@ fn stats(what: Option<&[u8]>, ctx: &mut Context<'_>, out: &mut ReplyBuf) {
             return out.put(b"STAT sizes_status disabled\r\nEND\r\n");
         }
         Some(b"reset") => {
-            ctx.host.reset_stats();
+            let store = ctx.store;
+            ctx.host.reset_stats(&mut |partition| store.lock(partition).stats());
             return out.put(b"RESET\r\n");
         }
         Some(other) => {

@@ -27,6 +27,7 @@ fn play<H: Host>(client: &mut Client<H>, stream: &[u8]) -> String {
             bump: &bump,
             session: &client.session,
             host: &client.host,
+            held: false,
             paused: None,
             now_ms: client.now_ms,
         };
@@ -45,6 +46,8 @@ fn play<H: Host>(client: &mut Client<H>, stream: &[u8]) -> String {
                     session: &mut client.session,
                     host: &client.host,
                     stats: &mut client.stats,
+                    scripts: None,
+                    held: None,
                     now_ms: client.now_ms,
                 };
                 if run(&barrier, &mut ctx, &mut out) == Flow::Close {
@@ -219,6 +222,7 @@ fn pause_holds_writes_and_leaves_the_parser_where_it_was() {
             bump: &bump,
             session: &client.session,
             host: &client.host,
+            held: false,
             paused: Some(paused),
             now_ms: client.now_ms,
         };
