@@ -5,6 +5,7 @@
 //! names the flag, the figures and the mend.
 
 mod args;
+pub mod notify;
 mod size;
 
 pub use size::{MemorySize, SizeError, format_bytes, parse_bytes, parse_memory, parse_redis_bytes};
@@ -135,6 +136,12 @@ pub struct Config {
     /// Sites whose pages a browser may let use the cache over HTTP, such as `https://app.example`; `*`: all.
     pub http_allow_origin: Vec<String>,
     pub drain_timeout: Duration,
+    /// Initial, bits of [`notify::flag`] and of the store's classes; live in the server.
+    pub notify_flags: u32,
+    /// Initial, 0: bounded in bytes only; live in the server.
+    pub tracking_keys: usize,
+    /// Initial, "host:port" or empty; live in `server::Settings`.
+    pub successor: String,
     pub admin_bind: IpAddr,
     /// 0: any free port.
     pub admin_port: u16,
@@ -193,6 +200,13 @@ impl Config {
             );
         }
         let own_ports = own_ports(&args)?;
+        let Some(notify_flags) = notify::parse_flags(args.notify_keyspace_events.as_bytes()) else {
+            let given = &args.notify_keyspace_events;
+            conflict!("--notify-keyspace-events {given}: the letters are {}.", notify::LETTERS);
+        };
+        if !is_address(&args.successor) {
+            conflict!("--successor {}: host:port is wanted.", args.successor);
+        }
         let mut bind = args.bind.clone();
         // "0.0.0.0" is left to mean IPv4 only; "*" never reaches us (it is the default).
         bind.dedup();
@@ -230,6 +244,9 @@ impl Config {
             output_cap,
             http_allow_origin: origins(&args)?,
             drain_timeout: Duration::from_secs(args.drain_timeout),
+            notify_flags,
+            tracking_keys: args.tracking_table_max_keys,
+            successor: args.successor,
             admin_bind: args.admin_bind,
             admin_port: args.admin_port,
             tcp_backlog: args.tcp_backlog,
@@ -294,6 +311,15 @@ impl Config {
             authenticated: false,
         }
     }
+}
+
+/// Whether this is empty or a host and a port, as clients are told them.
+pub fn is_address(text: &str) -> bool {
+    let host_and_port = text.rsplit_once(':').filter(|(host, _)| {
+        let plain = host.bytes().all(|byte| byte.is_ascii_graphic());
+        !host.is_empty() && host.len() <= 255 && plain
+    });
+    text.is_empty() || host_and_port.is_some_and(|(_, port)| port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 /// The ports that speak one protocol; no two ports of the server may be the same.

@@ -133,6 +133,23 @@ pub const REPLY_SHARE: usize = 16;
 pub const TURN_OUTPUT_SHARE: usize = 128;
 pub const MIN_TURN_OUTPUT_BYTES: usize = 128 << 10;
 
+/// Channels and patterns that one connection may subscribe to, and bytes of their names together.
+pub const SUBSCRIPTIONS: usize = 100_000;
+pub const SUBSCRIPTION_BYTES: usize = 8 << 20;
+/// Prefixes of one connection's CLIENT TRACKING … BCAST; their names count as those of channels.
+pub const TRACKING_PREFIXES: usize = 1_000;
+/// `--tracking-table-max-keys` (Redis: 1,000,000): keys that are remembered for clients that cache them.
+pub const TRACKING_KEYS: usize = 1_000_000;
+/// That table takes at most the memory limit divided by this.
+pub const TRACKING_SHARE: usize = 16;
+/// What others have for a worker's connections and it has not taken, bytes: the memory limit divided by this, and at most so many.
+/// Connections that would have got what is beyond are closed as slow readers.
+pub const MAILBOX_SHARE: usize = 32;
+pub const MAILBOX_BYTES: usize = 32 << 20;
+/// Arguments that a line of MONITOR shows, and bytes of each.
+pub const MONITOR_ARGS: usize = 1_024;
+pub const MONITOR_ARG_BYTES: usize = 16 << 10;
+
 /// KV.GET: longest lease, and longest wait for who has one, milliseconds.
 pub const LEASE_MS: u64 = 86_400_000;
 pub const LEASE_WAIT_MS: u64 = 600_000;

@@ -84,6 +84,8 @@ worker_stats! {
     closed_inbox,
     /// Times a connection's reading was paused by the slow-reader watermark.
     paused_slow_reader,
+    /// Messages, invalidations and lines handed to connections that did not just ask.
+    pushes,
     /// Gauge: bytes in inboxes and outboxes.
     buffered_bytes,
     /// Turns of the loop that executed something.

@@ -15,6 +15,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["config"]),
     ("httparse", &["proto/http"]),
     ("mlua", &["command/script"]),
+    ("lru", &["server"]),
 ];
 
 /// The only places whose code may be unsafe.

@@ -15,12 +15,12 @@ mod generic;
 mod items;
 mod strings;
 
-use super::ops::{Op, Payload};
+use super::ops::{Op, Payload, StoreMode};
 use super::plan::refusal;
 use super::{CommandStats, Request};
 use crate::proto::reply::PIN_THRESHOLD;
-use crate::proto::{Outcome, Scratch, Span};
-use crate::store::{Entry, Expiry, Key, Partition, Store, WriteError};
+use crate::proto::{Form, Outcome, Scratch, Span};
+use crate::store::{Cause, Entry, Expiry, Happening, Key, Partition, Store, WriteError};
 
 /// Times a group whose partition is out of memory makes room elsewhere before it fails.
 const ROOM_ATTEMPTS: usize = 16;
@@ -41,8 +41,13 @@ pub fn execute(
     for &index in order {
         partition.prefetch_item(requests[index as usize].key.hash);
     }
+    let watched = partition.is_watched();
     for (done, &index) in order.iter().enumerate() {
         let request = &mut requests[index as usize];
+        let misses_before = stats.misses;
+        if watched {
+            partition.set_cause(cause_of(&request.op, &request.form));
+        }
         let mut place = Place {
             partition: &mut *partition,
             stats: &mut *stats,
@@ -53,6 +58,9 @@ pub fn execute(
         let result = match &request.op {
             Op::Get => {
                 strings::get(&mut place, scratch, &mut request.outcome);
+                if watched && stats.misses > misses_before {
+                    partition.note(Happening::Miss, &request.key);
+                }
                 continue;
             }
             Op::Set { value, expiry } => place.write(value, *expiry).map(|()| Outcome::Ok),
@@ -66,8 +74,53 @@ pub fn execute(
                 Outcome::Refused(refusal(error))
             }
         };
+        if watched {
+            tell_more(partition, request, stats.misses > misses_before);
+        }
     }
     order.len()
+}
+
+/// Tells what a partition cannot know by itself.
+#[cold]
+fn tell_more(partition: &Partition, request: &Request<'_>, missed: bool) {
+    let what = match (&request.op, &request.outcome) {
+        _ if missed => Happening::Miss,
+        (Op::Fetch(how), Outcome::Item(_)) if how.touch.is_some() => Happening::Expire,
+        // It is there, but no longer true.
+        (Op::Remove(how), Outcome::Ok) if how.invalidate && !how.drop_value => Happening::Set,
+        _ => return,
+    };
+    partition.note(what, &request.key);
+}
+
+/// What the changes that an operation makes are called, and whose they are.
+#[cold]
+fn cause_of(op: &Op<'_>, form: &Form<'_>) -> Cause {
+    let written = match op {
+        Op::IncrBy(_) | Op::Count(_) => Happening::IncrBy,
+        Op::IncrByFloat(_) => Happening::IncrByFloat,
+        Op::Append(_) => Happening::Append,
+        Op::Store { how, .. } if matches!(how.mode, StoreMode::Append | StoreMode::Prepend) => {
+            Happening::Append
+        }
+        Op::SetRange { .. } => Happening::SetRange,
+        Op::SetBit { .. } | Op::BitField(_) => Happening::SetBit,
+        Op::Move { .. } => Happening::Unnamed,
+        _ => Happening::Set,
+    };
+    let removed = match op {
+        // A time of expiry that is over already.
+        Op::Set { .. }
+        | Op::SetIf { .. }
+        | Op::Store { .. }
+        | Op::ExpireAt { .. }
+        | Op::GetEx(_)
+        | Op::Fetch(_) => Happening::Expired,
+        Op::Move { .. } => Happening::Unnamed,
+        _ => Happening::Del,
+    };
+    Cause { written, removed, origin: form.origin() }
 }
 
 /// Executes the requests `order[..]` of one partition, which it locks, and makes room where that is wanted. Leaves an outcome in each.

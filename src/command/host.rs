@@ -80,15 +80,22 @@ pub struct ClientView<'a> {
     pub idle_s: u64,
 }
 
+impl ClientView<'_> {
+    /// Who subscribes is of a class of its own.
+    fn class(&self) -> &'static str {
+        if self.flags.contains('P') { "pubsub" } else { "normal" }
+    }
+}
+
 impl ClientFilter {
     /// Whether a connection passes all that was asked for.
     pub fn accepts(&self, client: &ClientView<'_>) -> bool {
-        // There is one user and one class of client here.
+        // There is one user here.
         (self.ids.is_empty() || self.ids.contains(&client.id))
             && self.addr.as_ref().is_none_or(|addr| addr == client.addr)
             && self.laddr.as_ref().is_none_or(|laddr| laddr == client.laddr)
             && self.user.as_ref().is_none_or(|user| user == "default")
-            && self.class.as_ref().is_none_or(|class| class == "normal")
+            && self.class.as_ref().is_none_or(|class| class == client.class())
             && self.max_age_s.is_none_or(|age_s| client.age_s >= age_s)
             && self.skip_id != Some(client.id)
             && self.also.iter().all(|condition| condition.holds(client))
@@ -103,7 +110,7 @@ impl ClientCondition {
             ClientCondition::Laddr(laddr) => laddr == client.laddr,
             ClientCondition::Ip(ip) => client.addr.rsplit_once(':').is_some_and(|(own, _)| own == ip),
             ClientCondition::User(user) => user == "default",
-            ClientCondition::Class(class) => class == "normal",
+            ClientCondition::Class(class) => class == client.class(),
             ClientCondition::Name(name) => name == client.name,
             ClientCondition::LibName(name) => name == client.lib_name,
             ClientCondition::LibVersion(version) => version == client.lib_version,
@@ -172,6 +179,9 @@ pub trait Host {
 
     /// `--lua-time-limit`.
     fn script_time_limit_ms(&self) -> u64;
+
+    /// Who listens, and how to reach them.
+    fn pushes(&self) -> &dyn super::Pushes;
 
     /// LASTSAVE: Unix seconds of the start, as nothing has been saved.
     fn started_at_s(&self) -> u64;

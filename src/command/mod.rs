@@ -23,21 +23,24 @@ pub mod number;
 mod ops;
 mod plan;
 pub mod protobuf;
+mod pushes;
 pub mod script;
 pub mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
+pub use barrier::forget as forget_listener;
 pub use execute::{execute, execute_group, execute_now};
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION, StatsOf};
 pub use ops::{Count, Fetch, Op, Payload, RemoveItem, StoreItem, StoreMode};
 pub use plan::{Queued, enqueue, integer, payload, plan, plan_common, refusal, refused, wrong_arity};
+pub use pushes::{Channels, Pushes};
 pub use table::{COMMANDS, ErrorText, Spec};
 
 use crate::conn::Session;
 use crate::proto::resp::Writer;
 use crate::proto::{Form, Outcome, ReplyBuf};
-use crate::store::{Buffer, Key, Store};
+use crate::store::{Buffer, Cause, Key, Store};
 use barrier::LockedSet;
 use bumpalo::Bump;
 use script::Scripts;
@@ -167,6 +170,13 @@ pub struct Context<'c> {
     /// locks do not nest.
     pub held: Option<LockedSet<'c>>,
     pub now_ms: u64,
+}
+
+impl Context<'_> {
+    /// What the changes of a command are called, unless it says otherwise, and whose they are.
+    pub fn cause(&self) -> Cause {
+        Cause { origin: self.session.origin, ..Cause::default() }
+    }
 }
 
 /// What becomes of the connection after a barrier.

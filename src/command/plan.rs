@@ -59,6 +59,9 @@ fn plan_row<'a>(
     if !ctx.session.authenticated && !spec.flags.has(table::Flags::NO_AUTH) && !has_subcommand(spec, args) {
         return Err(NO_AUTH.into());
     }
+    if ctx.session.only_subscribes() && !may_subscriber(spec) {
+        return Err(only_subscribes(spec));
+    }
     match spec.kind {
         Kind::Keyed(op) => keyed(spec, op, args, ctx),
         Kind::KeyedIf(len, op, _) if args.len() == len => keyed(spec, op, args, ctx),
@@ -67,7 +70,8 @@ fn plan_row<'a>(
             Ok(barrier(spec, run, args, ctx))
         }
         Kind::ImmediateIfBare(reply, run) => {
-            Ok(if args.len() == 1 { Plan::Reply(reply()) } else { barrier(spec, run, args, ctx) })
+            let bare = args.len() == 1 && !ctx.session.only_subscribes();
+            Ok(if bare { Plan::Reply(reply()) } else { barrier(spec, run, args, ctx) })
         }
         Kind::Container { bare: Some(run), .. } if args.len() == 1 => Ok(barrier(spec, run, args, ctx)),
         Kind::Container { .. } => match args.get(1).and_then(|name| spec.subcommand(name)) {
@@ -75,6 +79,30 @@ fn plan_row<'a>(
             None => Err(unknown_subcommand(spec, args)),
         },
     }
+}
+
+/// What a connection may do that has subscribed in RESP2. A container's subcommands are looked at themselves.
+fn may_subscriber(spec: &Spec) -> bool {
+    const ALLOWED: [&str; 9] = [
+        "ping",
+        "subscribe",
+        "unsubscribe",
+        "psubscribe",
+        "punsubscribe",
+        "ssubscribe",
+        "sunsubscribe",
+        "quit",
+        "reset",
+    ];
+    ALLOWED.contains(&spec.name) || matches!(spec.kind, Kind::Container { .. })
+}
+
+fn only_subscribes(spec: &Spec) -> ErrorText {
+    let name = spec.name;
+    format!(
+        "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this context"
+    )
+    .into()
 }
 
 /// Whether access is up to the subcommand's row.

@@ -50,6 +50,7 @@ pub enum Group {
     Bitmap,
     Connection,
     Generic,
+    PubSub,
     Scripting,
     Server,
     String,
@@ -62,6 +63,7 @@ impl Group {
             Group::Bitmap => "bitmap",
             Group::Connection => "connection",
             Group::Generic => "generic",
+            Group::PubSub => "pubsub",
             Group::Scripting => "scripting",
             Group::Server => "server",
             Group::String => "string",
@@ -107,6 +109,7 @@ named_bits! {
         READONLY 1 "readonly",
         DENYOOM 2 "denyoom",
         ADMIN 3 "admin",
+        PUBSUB 12 "pubsub",
         NOSCRIPT 4 "noscript",
         LOADING 5 "loading",
         STALE 6 "stale",
@@ -127,6 +130,7 @@ named_bits! {
         STRING 3 "@string",
         BITMAP 4 "@bitmap",
         ADMIN 5 "@admin",
+        PUBSUB 10 "@pubsub",
         FAST 6 "@fast",
         SLOW 7 "@slow",
         DANGEROUS 8 "@dangerous",
@@ -209,7 +213,8 @@ impl Spec {
             Group::Connection => Categories::CONNECTION,
             Group::Generic => Categories::KEYSPACE,
             Group::Scripting => Categories::SCRIPTING,
-            Group::Server => Categories::NONE,
+            Group::PubSub if self.flags.has(Flags::PUBSUB) => Categories::PUBSUB,
+            Group::PubSub | Group::Server => Categories::NONE,
             Group::String => Categories::STRING,
             Group::Transactions => Categories::TRANSACTION,
         })
@@ -245,7 +250,7 @@ pub fn lookup(name: &[u8]) -> Option<u16> {
     }
 }
 
-const SLOT_BITS: u32 = 8;
+const SLOT_BITS: u32 = 9;
 const EMPTY: u16 = u16::MAX;
 
 /// Rows by the hash of their name; a collision goes to the next free slot.

@@ -6,9 +6,11 @@
 
 use super::script::ScriptCache;
 use super::*;
+use crate::conn::{ChannelKind, Tracking};
 use crate::observe::{Histogram, Observer};
 use crate::proto::Scratch;
 use crate::store::{Budget, Eviction, PartitionStats, StoreConfig};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// 2024-01-01 in Unix milliseconds: when every test begins.
@@ -208,6 +210,35 @@ pub fn clock() -> u64 {
     NOW_US.with(|now_us| now_us.replace(now_us.get() + 20))
 }
 
+/// Registries in which nobody is.
+pub struct NobodyListens;
+
+impl Pushes for NobodyListens {
+    fn subscribe(&self, _id: u64, _kind: ChannelKind, _name: &Bytes) {}
+    fn unsubscribe(&self, _id: u64, _kind: ChannelKind, _name: &Bytes) {}
+    fn publish(&self, _kind: ChannelKind, _channel: &[u8], _message: &[u8]) -> usize {
+        0
+    }
+    fn channels(&self, _kind: ChannelKind, _pattern: Option<&[u8]>) -> Channels {
+        Vec::new()
+    }
+    fn subscribers(&self, _kind: ChannelKind, _channel: &[u8]) -> usize {
+        0
+    }
+    fn patterns(&self) -> usize {
+        0
+    }
+    fn track(&self, _id: u64, _how: Option<&Tracking>) {}
+    fn redirect_is_broken(&self, _id: u64) -> bool {
+        false
+    }
+    fn is_connected(&self, id: u64) -> bool {
+        id == 1
+    }
+    fn keys_flushed(&self) {}
+    fn monitor(&self, _id: u64, _on: bool) {}
+}
+
 /// A server that has nothing to tell and asks for no password.
 pub struct QuietHost;
 
@@ -248,6 +279,10 @@ impl Host for QuietHost {
 
     fn authenticate(&self, _user: &[u8], _password: &[u8]) -> bool {
         true
+    }
+
+    fn pushes(&self) -> &dyn Pushes {
+        &NobodyListens
     }
 
     fn time_us(&self) -> u64 {

@@ -59,6 +59,18 @@ pub struct Args {
     #[arg(long, env = "KV_BIND", value_delimiter = ',')]
     pub bind: Vec<IpAddr>,
 
+    /// Events of keys that are published, as Redis's letters (KEA for all but misses and new keys) [default: none].
+    #[arg(long, env = "KV_NOTIFY_KEYSPACE_EVENTS", default_value = "", hide_default_value = true)]
+    pub notify_keyspace_events: String,
+
+    /// Keys that are remembered for clients that cache them (CLIENT TRACKING); 0: as many as a 16th of memory holds.
+    #[arg(long, env = "KV_TRACKING_TABLE_MAX_KEYS", default_value_t = limits::TRACKING_KEYS)]
+    pub tracking_table_max_keys: usize,
+
+    /// host:port of the server that takes over: clients that ask for it (CLIENT MAINT_NOTIFICATIONS) are told when this one ends.
+    #[arg(long, env = "KV_SUCCESSOR", default_value = "", hide_default_value = true)]
+    pub successor: String,
+
     /// Worker threads [default: one per CPU that affinity and control group leave this process].
     #[arg(long, env = "KV_THREADS")]
     pub threads: Option<usize>,

@@ -1,6 +1,6 @@
 //! What a client has said about itself: the state that commands read and change.
 
-use super::{Transaction, Watched};
+use super::{ChannelKind, Listening, Tracking, Transaction, Watched};
 use crate::proto::Form;
 
 /// CLIENT REPLY.
@@ -28,6 +28,10 @@ pub struct Session {
     pub no_evict: bool,
     /// CLIENT NO-TOUCH: reads do not count as use.
     pub no_touch: bool,
+    /// CLIENT TRACKING … NOLOOP: the low half of `id`, by which its own changes are known; otherwise 0.
+    pub origin: u32,
+    /// What is sent to it unasked; most connections have none of it.
+    pub listening: Option<Box<Listening>>,
     /// Until when the command that has parked this connection waits, Unix milliseconds.
     pub wait_until_ms: Option<u64>,
     pub name: Box<str>,
@@ -49,6 +53,8 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_evict: false,
             no_touch: false,
+            origin: 0,
+            listening: None,
             wait_until_ms: None,
             name: Box::default(),
             lib_name: Box::default(),
@@ -61,7 +67,39 @@ impl Session {
     /// How its commands are answered.
     #[inline]
     pub fn form(&self) -> Form<'static> {
-        Form::Resp { resp3: self.resp3, no_touch: self.no_touch }
+        Form::Resp { resp3: self.resp3, no_touch: self.no_touch, origin: self.origin }
+    }
+
+    /// What is sent to it unasked, to be changed.
+    pub fn listening_mut(&mut self) -> &mut Listening {
+        self.listening.get_or_insert_default()
+    }
+
+    /// How many channels and patterns it has subscribed to.
+    pub fn subscribed(&self, kind: ChannelKind) -> usize {
+        self.listening.as_ref().map_or(0, |listening| listening.subscriptions.count(kind))
+    }
+
+    /// In RESP2 a subscriber could not tell messages from replies: it may do nothing else.
+    #[inline]
+    pub fn only_subscribes(&self) -> bool {
+        !self.resp3 && self.listening.as_ref().is_some_and(|listening| !listening.subscriptions.is_empty())
+    }
+
+    pub fn tracking(&self) -> Option<&Tracking> {
+        self.listening.as_ref()?.tracking.as_ref()
+    }
+
+    /// Whether keys that its next command reads are remembered for it.
+    #[inline]
+    pub fn remembers_reads(&self) -> bool {
+        self.tracking().is_some_and(Tracking::remembers_reads)
+    }
+
+    /// Whether a command of it is more than the command itself.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        self.listening.is_none() || !(self.only_subscribes() || self.tracking().is_some())
     }
 
     /// Whether commands are queued rather than run.

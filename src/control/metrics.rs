@@ -185,6 +185,31 @@ fn connections(page: &mut Page, f: &Figures) {
         "Times that reading from a connection paused because it did not take its replies.",
         t.paused_slow_reader,
     );
+    page.counter(
+        "kv_pushes_total",
+        "Messages, invalidations and lines for connections that did not just ask.",
+        t.pushes,
+    );
+    page.labelled(
+        "kv_listeners",
+        "gauge",
+        "Client connections that are sent what they did not just ask for, by reason.",
+        "reason",
+        &[("pubsub", f.pubsub.clients as u64), ("tracking", f.tracking.clients as u64)],
+    );
+    page.gauge(
+        "kv_pubsub_channels",
+        "Channels with subscribers.",
+        f.pubsub.channels + f.pubsub.shard_channels,
+    );
+    page.gauge("kv_pubsub_patterns", "Patterns with subscribers.", f.pubsub.patterns);
+    page.gauge("kv_tracking_keys", "Keys remembered for clients that cache them.", f.tracking.keys);
+    page.gauge("kv_tracking_bytes", "Memory of that table.", f.tracking.bytes);
+    page.counter(
+        "kv_keyspace_events_lost_total",
+        "Times that more happened to keys at once than could be told.",
+        f.events_lost,
+    );
     page.gauge("kv_buffered_bytes", "Bytes in inboxes and outboxes.", t.buffered_bytes);
     page.counter("kv_received_bytes_total", "Bytes from clients.", t.bytes_received);
     page.counter("kv_sent_bytes_total", "Bytes to clients.", t.bytes_sent);

@@ -125,7 +125,7 @@ impl HotKeys {
         }
         for sighting in sightings {
             let number = self.seen.fetch_add(1, Relaxed);
-            if session.plan.sample <= 1 || number % session.plan.sample == 0 {
+            if session.plan.sample <= 1 || number.is_multiple_of(session.plan.sample) {
                 session.note(&sighting);
             }
         }

@@ -6,10 +6,12 @@ use super::{Outcome, ReplyBuf, Scratch, http, json, protobuf, resp};
 /// What an encoder must know of the request that it answers. Small, because a turn holds hundreds: what is rare lies in the bump.
 #[derive(Clone, Copy, Debug)]
 pub enum Form<'a> {
-    /// `no_touch`: CLIENT NO-TOUCH, reading does not count as use. (Here because a request has no other room for it.)
+    /// `no_touch`: CLIENT NO-TOUCH, reading does not count as use. `origin`: who wants to hear nothing of its own changes, see
+    /// `conn::Session::origin`. (Here because a request has no other room for them.)
     Resp {
         resp3: bool,
         no_touch: bool,
+        origin: u32,
     },
     Json,
     /// memcached's text protocol, meta commands included.
@@ -26,6 +28,15 @@ impl Form<'_> {
     #[inline]
     pub fn is_resp3(&self) -> bool {
         matches!(self, Form::Resp { resp3: true, .. })
+    }
+
+    /// Whose changes these are, if that is to be known; 0: it is not.
+    #[inline]
+    pub fn origin(&self) -> u32 {
+        match self {
+            Form::Resp { origin, .. } => *origin,
+            _ => 0,
+        }
     }
 
     /// Whether reading counts as use.

@@ -10,14 +10,16 @@
 //! ```
 
 use crate::command::{COMMANDS, ClientFilter, ClientView, table};
-use crate::conn::Session;
+use crate::conn::{ChannelKind, Session};
 use crate::sys::listener::canonical;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering::Relaxed,
+};
 
 /// `last_command` before the first command.
 const NO_COMMAND: u16 = u16::MAX;
@@ -51,6 +53,18 @@ pub struct ClientEntry {
     transaction_bytes: AtomicUsize,
     /// Set by CLIENT KILL; the owner closes the connection when it sees it.
     killed: AtomicBool,
+    /// It has missed something that was to be sent to it; the owner closes the connection.
+    overrun: AtomicBool,
+    /// Where its worker finds it, set once.
+    place: AtomicU64,
+    /// By [`ChannelKind`].
+    subscriptions: [AtomicUsize; 3],
+    monitor: AtomicBool,
+    tracking: AtomicBool,
+    bcast: AtomicBool,
+    redirect_broken: AtomicBool,
+    /// As CLIENT GETREDIR has it.
+    redirect: AtomicI64,
     names: Mutex<Names>,
 }
 
@@ -65,6 +79,37 @@ impl ClientEntry {
     /// CLIENT KILL was called for it.
     pub fn is_killed(&self) -> bool {
         self.killed.load(Relaxed)
+    }
+
+    /// It has missed something: it is to be closed, as it would go on with what is not true.
+    pub fn mark_overrun(&self) {
+        self.overrun.store(true, Relaxed);
+    }
+
+    pub fn is_overrun(&self) -> bool {
+        self.overrun.load(Relaxed)
+    }
+
+    /// Where its worker finds it among its connections; only that knows what the number means.
+    pub fn set_place(&self, place: u64) {
+        self.place.store(place, Relaxed);
+    }
+
+    pub fn place(&self) -> u64 {
+        self.place.load(Relaxed)
+    }
+
+    pub fn set_redirect_broken(&self, broken: bool) {
+        self.redirect_broken.store(broken, Relaxed);
+    }
+
+    pub fn is_redirect_broken(&self) -> bool {
+        self.redirect_broken.load(Relaxed)
+    }
+
+    /// Whether it subscribes to anything.
+    pub fn subscribes(&self) -> bool {
+        self.subscriptions.iter().any(|count| count.load(Relaxed) > 0)
     }
 
     /// Bytes of it arrived in the turn at `now_ms`. Only the owner calls this and the next two: plain loads and stores suffice.
@@ -108,6 +153,15 @@ impl ClientEntry {
         self.resp3.store(session.resp3, Relaxed);
         self.no_evict.store(session.no_evict, Relaxed);
         self.no_touch.store(session.no_touch, Relaxed);
+        for kind in ChannelKind::ALL {
+            self.subscriptions[kind.index()].store(session.subscribed(kind), Relaxed);
+        }
+        let tracking = session.tracking();
+        self.monitor.store(session.listening.as_ref().is_some_and(|listening| listening.monitor), Relaxed);
+        self.tracking.store(tracking.is_some(), Relaxed);
+        self.bcast.store(tracking.is_some_and(|tracking| tracking.bcast), Relaxed);
+        let redirect = tracking.map_or(-1, |tracking| tracking.redirect.map_or(0, |id| id as i64));
+        self.redirect.store(redirect, Relaxed);
         *self.names.lock() = Names {
             name: session.name.clone(),
             lib_name: session.lib_name.clone(),
@@ -133,8 +187,14 @@ impl ClientEntry {
 
     /// Redis's letters for what a connection is; "N" for nothing special.
     fn flags(&self) -> String {
+        let tracking = self.tracking.load(Relaxed);
         let letters = [
+            (self.monitor.load(Relaxed), 'O'),
+            (self.subscribes(), 'P'),
             (self.queued.load(Relaxed) > 0, 'x'),
+            (tracking, 't'),
+            (tracking && self.is_redirect_broken(), 'R'),
+            (tracking && self.bcast.load(Relaxed), 'B'),
             (self.is_killed(), 'A'),
             (self.no_evict.load(Relaxed), 'e'),
             (self.no_touch.load(Relaxed), 'T'),
@@ -153,9 +213,9 @@ impl ClientEntry {
         let mut line = String::with_capacity(384);
         let _ = write!(
             line,
-            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub=0 psub=0 ssub=0 multi={} watch={} \
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} watch={} \
              qbuf={inbox} qbuf-free=0 argv-mem=0 multi-mem={} rbs=0 rbp=0 obl=0 oll={} omem={outbox} tot-mem={} \
-             events=r cmd={} user=default redir=-1 resp={} lib-name={} lib-ver={} io-thread={} tot-cmds={}",
+             events=r cmd={} user=default redir={} resp={} lib-name={} lib-ver={} io-thread={} tot-cmds={}",
             self.id,
             self.addr,
             self.laddr,
@@ -164,12 +224,16 @@ impl ClientEntry {
             now_ms.saturating_sub(self.last_ms.load(Relaxed)) / 1000,
             self.flags(),
             self.db.load(Relaxed),
+            self.subscriptions[0].load(Relaxed),
+            self.subscriptions[1].load(Relaxed),
+            self.subscriptions[2].load(Relaxed),
             self.queued.load(Relaxed) as i64 - 1,
             self.watched.load(Relaxed),
             multi_mem,
             usize::from(outbox > 0),
             size_of::<ClientEntry>() + inbox + outbox + multi_mem,
             command,
+            self.redirect.load(Relaxed),
             if self.resp3.load(Relaxed) { 3 } else { 2 },
             names.lib_name,
             names.lib_version,
@@ -233,6 +297,14 @@ impl Clients {
             watched: AtomicUsize::new(0),
             transaction_bytes: AtomicUsize::new(0),
             killed: AtomicBool::new(false),
+            overrun: AtomicBool::new(false),
+            place: AtomicU64::new(u64::MAX),
+            subscriptions: Default::default(),
+            monitor: AtomicBool::new(false),
+            tracking: AtomicBool::new(false),
+            bcast: AtomicBool::new(false),
+            redirect_broken: AtomicBool::new(false),
+            redirect: AtomicI64::new(-1),
             names: Mutex::default(),
         });
         self.shards[worker].lock().insert(client.id, Arc::clone(&client));
@@ -287,6 +359,12 @@ impl Clients {
             client.killed.store(true, Relaxed);
         }
         found
+    }
+
+    /// How many subscribe to anything.
+    pub fn subscribers(&self) -> usize {
+        let of = |shard: &Shard| shard.lock().values().filter(|client| client.subscribes()).count();
+        self.shards.iter().map(of).sum()
     }
 
     /// The largest inbox and outbox of all connections, in bytes (INFO clients).

@@ -2,7 +2,9 @@
 
 use super::sampler::Rates;
 use super::shared::{Baseline, Shared};
+use super::tracking::TrackingFigures;
 use crate::command::COMMANDS;
+use crate::conn::ChannelKind;
 use crate::observe::Histogram;
 use crate::stats::StatsSnapshot;
 use crate::store::{DATABASES, PartitionStats};
@@ -46,6 +48,15 @@ pub struct Memory {
     pub machine: usize,
 }
 
+/// Publish/subscribe: different names, and who listens.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PubSubFigures {
+    pub channels: usize,
+    pub patterns: usize,
+    pub shard_channels: usize,
+    pub clients: usize,
+}
+
 /// See the top of this file. Counters are since the start; `since_reset` since CONFIG RESETSTAT.
 #[derive(Clone, Debug, Default)]
 pub struct Figures {
@@ -60,6 +71,10 @@ pub struct Figures {
     pub cpu: CpuTimes,
     pub clients: usize,
     pub max_clients: usize,
+    pub pubsub: PubSubFigures,
+    pub tracking: TrackingFigures,
+    /// Times that notifications were dropped.
+    pub events_lost: u64,
     pub uptime_s: u64,
 }
 
@@ -87,6 +102,14 @@ impl Shared {
             cpu: machine::cpu_times(),
             clients: self.clients.count(),
             max_clients: self.settings.max_clients(),
+            pubsub: PubSubFigures {
+                channels: self.pubsub.channels(ChannelKind::Plain, None).len(),
+                patterns: self.pubsub.patterns(),
+                shard_channels: self.pubsub.channels(ChannelKind::Shard, None).len(),
+                clients: self.clients.subscribers(),
+            },
+            tracking: self.tracking.figures(),
+            events_lost: self.events.lost(),
             uptime_s: self.started.elapsed().as_secs(),
             workers,
             totals,

@@ -1,9 +1,10 @@
 //! The server as commands see it: [`Host`] over [`Shared`].
 
-use super::shared::{Message, Shared, unix_us};
+use super::mailbox::Message;
+use super::shared::{Shared, unix_us};
 use crate::command::glob::Glob;
 use crate::command::script::ScriptCache;
-use crate::command::{ClientFilter, Host, PauseMode, StatsOf};
+use crate::command::{ClientFilter, Host, PauseMode, Pushes, StatsOf};
 use crate::config::DebugCommand;
 use crate::conn::Session;
 use crate::observe::{Histogram, Observer};
@@ -102,6 +103,10 @@ impl Host for Shared {
 
     fn script_time_limit_ms(&self) -> u64 {
         self.config.lua_time_limit_ms
+    }
+
+    fn pushes(&self) -> &dyn Pushes {
+        self
     }
 
     fn started_at_s(&self) -> u64 {

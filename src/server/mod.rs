@@ -2,25 +2,34 @@
 
 mod banner;
 mod clients;
+mod events;
 mod figures;
 mod host;
 mod info;
 pub mod log;
+mod mailbox;
 mod memcached;
+mod monitors;
 mod parameters;
 mod pause;
+mod pubsub;
+mod pushes;
 mod sampler;
 mod settings;
 mod shared;
 mod start;
+mod tracking;
 mod waiters;
 
 pub use clients::{ClientEntry, Clients};
 pub use figures::{Figures, ratio};
+pub use mailbox::{Delivery, Message, Publication, Push};
+pub use monitors::write_line;
 pub use pause::Pause;
+pub use pubsub::FanOut;
 pub use sampler::{Rates, Sample};
 pub use settings::Settings;
-pub use shared::{Message, Refusal, Shared, WorkerHandle};
+pub use shared::{Refusal, Shared, WorkerHandle};
 pub use start::{RunError, run};
 
 /// A server without threads, for tests of what surrounds it.

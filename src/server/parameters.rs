@@ -6,7 +6,7 @@
 
 use super::log;
 use super::shared::Shared;
-use crate::config::{LogLevel, parse_redis_bytes};
+use crate::config::{LogLevel, is_address, notify, parse_redis_bytes};
 use crate::limits;
 use crate::store::{DATABASES, Eviction};
 use crate::sys::rlimit;
@@ -20,6 +20,9 @@ enum Change {
     Password(Vec<u8>),
     ProtectedMode(bool),
     LogLevel(LogLevel),
+    NotifyFlags(u32),
+    TrackingKeys(usize),
+    Successor(String),
     SlowerThan(i64),
     SlowlogLen(usize),
     LatencyThreshold(u64),
@@ -68,7 +71,7 @@ impl Shared {
             ("maxclients", settings.max_clients().to_string()),
             ("maxmemory", self.store.budget().limit().to_string()),
             ("maxmemory-policy", policy_name(self.store.config().eviction).into()),
-            ("notify-keyspace-events", String::new()),
+            ("notify-keyspace-events", notify::flags_text(self.events.flags())),
             ("port", port.to_string()),
             ("protected-mode", yes_no(settings.protected_mode())),
             ("proto-max-bulk-len", self.max_value_size().to_string()),
@@ -78,9 +81,11 @@ impl Shared {
             ("slave-read-only", "yes".into()),
             ("slowlog-log-slower-than", self.observer.slowlog.threshold_us().to_string()),
             ("slowlog-max-len", self.observer.slowlog.max_len().to_string()),
+            ("successor", settings.successor().to_string()),
             ("tcp-backlog", config.tcp_backlog.to_string()),
             ("tcp-keepalive", config.tcp_keepalive_s.to_string()),
             ("timeout", settings.idle_timeout_s().to_string()),
+            ("tracking-table-max-keys", self.tracking.max_keys().to_string()),
         ]
     }
 
@@ -144,6 +149,15 @@ impl Shared {
             "loglevel" => level_of(&text.to_ascii_lowercase()).map(Change::LogLevel).ok_or_else(|| {
                 "argument(s) must be one of the following: debug, verbose, notice, warning".into()
             }),
+            "notify-keyspace-events" => notify::parse_flags(value)
+                .map(Change::NotifyFlags)
+                .ok_or_else(|| format!("Invalid event class character. Use '{}'.", notify::LETTERS)),
+            "tracking-table-max-keys" => text
+                .parse()
+                .map(Change::TrackingKeys)
+                .map_err(|_| "argument couldn't be parsed into an integer".to_string()),
+            "successor" if is_address(text) => Ok(Change::Successor(text.to_owned())),
+            "successor" => Err("argument must be host:port".into()),
             _ if text.eq_ignore_ascii_case(now) => Ok(Change::Nothing),
             _ => Err("can't set immutable config".into()),
         }
@@ -189,6 +203,9 @@ impl Shared {
             Change::Password(password) => settings.set_password(&password),
             Change::ProtectedMode(on) => settings.set_protected_mode(on),
             Change::LogLevel(level) => log::set_level(level),
+            Change::NotifyFlags(flags) => self.set_notify_flags(flags),
+            Change::TrackingKeys(keys) => self.tracking.set_max_keys(keys),
+            Change::Successor(address) => settings.set_successor(&address),
             Change::SlowerThan(us) => self.observer.slowlog.set_threshold_us(us),
             Change::SlowlogLen(len) => self.observer.slowlog.set_max_len(len),
             Change::LatencyThreshold(ms) => self.observer.events.set_threshold_ms(ms),

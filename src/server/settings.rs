@@ -12,6 +12,7 @@ pub struct Settings {
     protected_mode: AtomicBool,
     password_set: AtomicBool,
     password: RwLock<Box<[u8]>>,
+    successor: RwLock<Box<str>>,
 }
 
 impl Settings {
@@ -22,6 +23,7 @@ impl Settings {
             protected_mode: AtomicBool::new(config.protected_mode),
             password_set: AtomicBool::new(!config.password.is_empty()),
             password: RwLock::new(config.password.clone().into()),
+            successor: RwLock::new(config.successor.as_str().into()),
         }
     }
 
@@ -69,6 +71,15 @@ impl Settings {
         let mut current = self.password.write();
         *current = password.into();
         self.password_set.store(!password.is_empty(), Relaxed);
+    }
+
+    /// The server that takes over when this one ends, "host:port"; empty: none.
+    pub fn successor(&self) -> Box<str> {
+        self.successor.read().clone()
+    }
+
+    pub fn set_successor(&self, address: &str) {
+        *self.successor.write() = address.into();
     }
 
     /// Whether this is the password, or none is set. The time taken depends on what was given only, not on how much of it is right.

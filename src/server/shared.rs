@@ -9,13 +9,18 @@
 //! ```
 //!
 //! Workers read settings and pauses with relaxed atomics once per turn or connection; what they write often (counters, client entries)
-//! is their own. A message is a note in the worker's box and a wake.
+//! is their own. A message is a note in the worker's box (`mailbox.rs`) and a wake.
 
 use super::clients::{ClientEntry, Clients};
+use super::events::Events;
+use super::mailbox::{Mailbox, Message};
 use super::memcached::ScheduledFlush;
+use super::monitors::Monitors;
 use super::pause::Pause;
+use super::pubsub::PubSub;
 use super::sampler::{Sample, Sampler};
 use super::settings::Settings;
+use super::tracking::TrackingTable;
 use super::waiters::Waiters;
 use crate::command::COMMANDS;
 use crate::command::script::ScriptCache;
@@ -33,17 +38,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-/// What other threads ask of a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Message {
-    /// CLIENT KILL has marked connections of this worker: close them.
-    Kill,
-    /// Stop accepting, finish what has arrived, flush, end.
-    Drain,
-    /// What this client waits for has changed.
-    Unpark(u64),
-}
 
 /// Why a connection is not let in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +68,7 @@ pub struct WorkerHandle {
     pub times: Arc<Histograms>,
     /// Set once, when the worker has its driver.
     engine: OnceLock<Engine>,
-    messages: Mutex<Vec<Message>>,
+    pub(super) mailbox: Mailbox,
 }
 
 /// The driver that a worker got.
@@ -93,6 +87,10 @@ pub struct Shared {
     /// memcached's flush_all with a delay.
     pub(super) flush: ScheduledFlush,
     pub scripts: ScriptCache,
+    pub pubsub: PubSub,
+    pub tracking: TrackingTable,
+    pub monitors: Monitors,
+    pub(super) events: Events,
     pub workers: Box<[WorkerHandle]>,
     /// The client ports' addresses, as bound, by the number of their listener.
     pub addresses: Vec<SocketAddr>,
@@ -143,15 +141,19 @@ impl Shared {
             stats: Arc::new(WorkerStats::new(COMMANDS.len())),
             times: Arc::new(Histograms::new(COMMANDS.len())),
             engine: OnceLock::new(),
-            messages: Mutex::default(),
+            mailbox: Mailbox::default(),
         };
         let random_word = seed[0].rotate_left(32) ^ seed[1];
-        Shared {
+        let shared = Shared {
             clients: Clients::new(config.threads),
             settings: Settings::new(&config),
             pause: Pause::default(),
             flush: ScheduledFlush::default(),
             scripts: ScriptCache::default(),
+            pubsub: PubSub::new(config.threads),
+            tracking: TrackingTable::new(config.tracking_keys),
+            monitors: Monitors::default(),
+            events: Events::default(),
             workers: (0..config.threads).map(worker).collect(),
             addresses,
             spoken,
@@ -168,7 +170,9 @@ impl Shared {
             draining: AtomicBool::new(false),
             config,
             store,
-        }
+        };
+        shared.set_notify_flags(shared.config.notify_flags);
+        shared
     }
 
     /// What a listener speaks.
@@ -227,18 +231,11 @@ impl Shared {
         self.workers[worker].engine.get().map_or("none", |engine| engine.name)
     }
 
-    /// Leaves a message for a worker and wakes it. Before it has its driver, it finds the message in its first turn.
-    pub fn send(&self, worker: usize, message: Message) {
-        let handle = &self.workers[worker];
-        handle.messages.lock().push(message);
-        if let Some(engine) = handle.engine.get() {
+    /// Lets a worker look at its mailbox, once it has its driver.
+    pub(super) fn wake(&self, worker: usize) {
+        if let Some(engine) = self.workers[worker].engine.get() {
             engine.waker.wake();
         }
-    }
-
-    /// What was left for this worker since it last asked, oldest first.
-    pub fn take_messages(&self, worker: usize) -> Vec<Message> {
-        std::mem::take(&mut *self.workers[worker].messages.lock())
     }
 
     /// Tells those who wait for keys that have changed.

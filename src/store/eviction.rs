@@ -20,6 +20,7 @@
 //! kept free ahead of the writers, so that no single write waits for a whole segment.
 
 use super::arena::Offset;
+use super::events::Happening;
 use super::item::{self, Header};
 use super::log::{Queue, State};
 use super::partition::{Found, Partition};
@@ -376,7 +377,10 @@ impl Partition {
         let found = Found { slot, offset, header };
         let expired = header.expiry_ms(&self.arena, offset).is_some_and(|at| at <= now_ms);
         if expired || self.is_flushed(offset, header) {
-            self.totals.expired += u64::from(expired && !self.is_flushed(offset, header));
+            if !self.is_flushed(offset, header) {
+                self.totals.expired += 1;
+                self.note_item(Happening::Expired, offset, header);
+            }
             self.erase(found, hash);
             return true;
         }
@@ -396,6 +400,7 @@ impl Partition {
             self.policy.ghosts.put(hash);
         }
         self.totals.evicted += 1;
+        self.note_item(Happening::Evicted, offset, header);
         self.erase(found, hash);
         true
     }

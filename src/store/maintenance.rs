@@ -4,6 +4,7 @@
 //! the lock's holder lets go: see `Graveyard`.
 
 use super::arena::Offset;
+use super::events::Happening;
 use super::item::{self, Header};
 use super::log::State;
 use super::partition::{Found, Graveyard, Partition, Trim};
@@ -205,7 +206,10 @@ impl Partition {
     fn remove_gone(&mut self, offset: Offset, hash: u64) {
         let header = Header::read(&self.arena, offset);
         if let Some(slot) = self.index.slot_of(hash, offset) {
-            self.totals.expired += u64::from(!self.is_flushed(offset, header));
+            if !self.is_flushed(offset, header) {
+                self.totals.expired += 1;
+                self.note_item(Happening::Expired, offset, header);
+            }
             self.erase(Found { slot, offset, header }, hash);
         }
     }

@@ -8,6 +8,7 @@
 //!                                   arena     the bytes (unsafe lives here)  arena.rs  item.rs  fields.rs
 //!                                   policy    who has to go                  eviction.rs
 //!                                   sweep     who has expired                maintenance.rs
+//!                                   journal   who is to be told              events.rs
 //!                                   wakes     whose wait is over             wakes.rs
 //!  Budget ◄── all of them count what they hold ──┘    large values: large.rs  buffer.rs  spares.rs
 //! ```
@@ -19,6 +20,7 @@
 mod arena;
 pub mod budget;
 mod buffer;
+pub mod events;
 mod eviction;
 mod fields;
 mod index;
@@ -35,6 +37,7 @@ mod writing;
 pub use arena::return_large_frees;
 pub use budget::Budget;
 pub use buffer::Buffer;
+pub use events::{Cause, Changes, Happening, Journal};
 pub use fields::{Extra, Meta, State};
 pub use partition::{Entry, Partition, PartitionStats};
 pub use wakes::{Notes, Wakes};
@@ -136,6 +139,7 @@ pub struct Store {
     memory: Box<[Memory]>,
     hasher: ahash::RandomState,
     budget: Arc<Budget>,
+    journal: Arc<Journal>,
     wakes: Arc<Wakes>,
     config: StoreConfig,
     limits: Limits,
@@ -226,14 +230,18 @@ impl Store {
         };
         let [a, b, c, d] = config.seeds;
         let hasher = ahash::RandomState::with_seeds(a, b, c, d);
+        let journal = Arc::new(Journal::default());
         let wakes = Arc::new(Wakes::default());
         let mut partitions = Vec::with_capacity(config.partitions);
         for _ in 0..config.partitions {
-            partitions.push(new_partition(share, segment_size, &config, &hasher, &budget, &wakes, limits)?);
+            let mut partition =
+                new_partition(share, segment_size, &config, &hasher, &budget, &wakes, limits)?;
+            partition.journal = Arc::clone(&journal);
+            partitions.push(partition);
         }
         let memory = partitions.iter().map(Partition::memory).collect();
         let partitions = partitions.into_iter().map(Mutex::new).collect();
-        let store = Store { partitions, memory, hasher, budget, wakes, config, limits };
+        let store = Store { partitions, memory, hasher, budget, journal, wakes, config, limits };
         if store.config.prefault {
             store.prefault_all();
         }
@@ -272,6 +280,11 @@ impl Store {
 
     pub fn budget(&self) -> &Arc<Budget> {
         &self.budget
+    }
+
+    /// Where changes are noted for those who want to be told.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     /// Keys that somebody waits for and that have changed.

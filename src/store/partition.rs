@@ -14,6 +14,7 @@
 //! The rest of the implementation: writing.rs changes items, eviction.rs empties segments, maintenance.rs is the background work, scan.rs iterates.
 
 use super::arena::{Arena, GivenUp, Offset, Table, TableShared};
+use super::events::{Cause, Happening, Journal};
 use super::eviction::{Policy, Victim};
 use super::fields::{Extra, Meta, State, seconds};
 use super::index::{Index, Slot};
@@ -221,6 +222,9 @@ pub struct Partition {
     /// Bytes that the last refused write asked for.
     pub(super) room_wanted: usize,
     pub(super) graveyard: Graveyard,
+    pub(super) journal: Arc<Journal>,
+    /// What the journal is told of the changes that a command makes.
+    pub(super) cause: Cause,
 }
 
 impl Partition {
@@ -262,6 +266,8 @@ impl Partition {
             last_cas,
             room_wanted: 0,
             graveyard: Graveyard::default(),
+            journal: Arc::default(),
+            cause: Cause::default(),
         })
     }
 
@@ -355,6 +361,9 @@ impl Partition {
             return Some(found);
         }
         self.totals.expired += u64::from(expired && !flushed);
+        if !flushed {
+            self.note_item(Happening::Expired, found.offset, found.header);
+        }
         self.index.remove(found.slot, hash);
         self.bury(found.offset, found.header);
         None
@@ -386,6 +395,56 @@ impl Partition {
                 self.flushes.note(physical, sequence);
                 self.counts[physical as usize] = Counts::default();
             }
+        }
+    }
+
+    /// Whether anybody wants to be told of changes.
+    #[inline]
+    pub fn is_watched(&self) -> bool {
+        self.journal.is_on()
+    }
+
+    /// What the changes from here on are called, and whose they are; worth calling only while [`Partition::is_watched`].
+    pub fn set_cause(&mut self, cause: Cause) {
+        self.cause = cause;
+    }
+
+    /// Tells of something that a command does under its own name.
+    pub fn note(&self, what: Happening, key: &Key) {
+        self.journal.note(what, key.db, self.cause.origin, key.bytes);
+    }
+
+    /// Whether a write of an item is to be told, and then whether it is a new one. A placeholder is no item to those who are told.
+    #[inline]
+    pub(super) fn told_of(&self, found: Option<Found>, extra: Option<&Extra>) -> Option<bool> {
+        if !self.journal.is_on() || extra.is_some_and(|extra| extra.meta.is_some_and(|m| m.state.placeholder))
+        {
+            return None;
+        }
+        Some(found.is_none_or(|found| found.header.is_placeholder(&self.arena, found.offset)))
+    }
+
+    /// Tells of a written item, and of its expiry if it was given one.
+    #[inline]
+    pub(super) fn note_write(&self, key: &Key, told: Option<bool>, expiry: Expiry) {
+        if let Some(is_new) = told {
+            if is_new {
+                self.note(Happening::New, key);
+            }
+            self.note(self.cause.written, key);
+            if matches!(expiry, Expiry::At(_)) && self.cause.written != Happening::Unnamed {
+                self.note(Happening::Expire, key);
+            }
+        }
+    }
+
+    /// Tells of something that happened to an item by itself.
+    #[inline]
+    pub(super) fn note_item(&self, what: Happening, offset: Offset, header: Header) {
+        if self.journal.is_on() {
+            let physical = header.db(&self.arena, offset);
+            let logical = self.physical.iter().position(|db| *db == physical).unwrap_or_default();
+            self.journal.note(what, logical as u8, 0, header.key(&self.arena, offset));
         }
     }
 

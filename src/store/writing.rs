@@ -5,6 +5,7 @@
 //! the old item as it was. Making room may evict or move any item, also the one being replaced, so it is looked up again.
 
 use super::arena::Offset;
+use super::events::Happening;
 use super::fields::{Extra, seconds};
 use super::item::{self, Draft, Fields, Header};
 use super::log::{Queue, class_of};
@@ -77,9 +78,13 @@ impl Partition {
         now_ms: u64,
     ) -> Result<(), WriteError> {
         let found = self.lookup(key, now_ms);
+        let told = self.told_of(found, wanted.extra);
         let expire_at_ms = self.expiry_of(found, wanted.expiry);
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
-            found.inspect(|found| self.erase(*found, key.hash));
+            if let Some(found) = found {
+                self.note(self.cause.removed, key);
+                self.erase(found, key.hash);
+            }
             return Ok(());
         }
         let fields = Fields { expire_at_ms, extra: wanted.extra };
@@ -89,11 +94,13 @@ impl Partition {
         {
             let at = found.offset.at() + found.header.value_at();
             self.arena.bytes_mut(at, value.len()).copy_from_slice(value);
+            self.note_write(key, told, wanted.expiry);
             return Ok(());
         }
         let (offset, header, found) = self.write(key, found, &draft, now_ms)?;
         self.arena.bytes_mut(offset.at() + header.value_at(), value.len()).copy_from_slice(value);
         self.link(key.hash, offset, header, found);
+        self.note_write(key, told, wanted.expiry);
         Ok(())
     }
 
@@ -109,9 +116,13 @@ impl Partition {
             return Err(WriteError::TooLarge);
         }
         let found = self.lookup(key, now_ms);
+        let told = self.told_of(found, wanted.extra);
         let expire_at_ms = self.expiry_of(found, wanted.expiry);
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
-            found.inspect(|found| self.erase(*found, key.hash));
+            if let Some(found) = found {
+                self.note(self.cause.removed, key);
+                self.erase(found, key.hash);
+            }
             return Ok(());
         }
         let fields = Fields { expire_at_ms, extra: wanted.extra };
@@ -121,6 +132,7 @@ impl Partition {
         let at = offset.at() + header.value_at();
         self.arena.bytes_mut(at, item::LARGE_REF).copy_from_slice(&slot.to_le_bytes());
         self.link(key.hash, offset, header, found);
+        self.note_write(key, told, wanted.expiry);
         Ok(())
     }
 
@@ -300,7 +312,10 @@ impl Partition {
         let expire_at_ms = self.expiry_of(found, Expiry::Keep);
         let extra = found.and_then(|found| self.changed_extra(found));
         let fields = Fields { expire_at_ms, extra: extra.as_ref() };
-        self.edit(key, found, fields, new_len, now_ms, edit)
+        let told = self.told_of(found, None);
+        self.edit(key, found, fields, new_len, now_ms, edit)?;
+        self.note_write(key, told, Expiry::Keep);
+        Ok(())
     }
 
     /// As [`Partition::modify`], with this expiry, these client flags and this META. A time that has passed is for the caller to see.
@@ -314,7 +329,10 @@ impl Partition {
     ) -> Result<(), WriteError> {
         let found = self.lookup(key, now_ms);
         let fields = Fields { expire_at_ms: self.expiry_of(found, expiry), extra: Some(extra) };
-        self.edit(key, found, fields, new_len, now_ms, edit)
+        let told = self.told_of(found, Some(extra));
+        self.edit(key, found, fields, new_len, now_ms, edit)?;
+        self.note_write(key, told, Expiry::Keep);
+        Ok(())
     }
 
     fn edit(
@@ -426,6 +444,24 @@ impl Partition {
         expire_at_ms: Option<u64>,
         now_ms: u64,
     ) -> Result<bool, WriteError> {
+        // To take away what is not there is no event.
+        let named = expire_at_ms.is_some()
+            || self.journal.is_on() && self.peek(key, now_ms).is_some_and(|e| e.expire_at_ms().is_some());
+        let there = self.expire_item(key, expire_at_ms, now_ms)?;
+        if there && named {
+            self.note(
+                match expire_at_ms {
+                    None => Happening::Persist,
+                    Some(at) if at <= now_ms => self.cause.removed,
+                    Some(_) => Happening::Expire,
+                },
+                key,
+            );
+        }
+        Ok(there)
+    }
+
+    fn expire_item(&mut self, key: &Key, expire_at_ms: Option<u64>, now_ms: u64) -> Result<bool, WriteError> {
         let Some(found) = self.lookup(key, now_ms) else { return Ok(false) };
         if found.header.is_placeholder(&self.arena, found.offset) {
             return Ok(false);
@@ -450,6 +486,7 @@ impl Partition {
         let Some(found) = self.lookup(key, now_ms) else { return Ok(false) };
         if expire_at_ms.is_some_and(|at| at <= now_ms) {
             self.erase(found, key.hash);
+            self.note(self.cause.removed, key);
             return Ok(true);
         }
         self.refit(key, found, Fields { expire_at_ms, extra: Some(extra) }, now_ms)
@@ -526,6 +563,9 @@ impl Partition {
         let Some(found) = self.lookup(key, now_ms) else { return false };
         let real = !found.header.is_placeholder(&self.arena, found.offset);
         self.erase(found, key.hash);
+        if real {
+            self.note(self.cause.removed, key);
+        }
         real
     }
 

@@ -65,6 +65,10 @@ pub struct Conn {
     pub closing: bool,
     /// Whole requests may be in the inbox: it waits for its turn, for the end of CLIENT PAUSE, or for the peer to read.
     pub waits: bool,
+    /// It is on the list of those for whom something has come that they did not ask for.
+    pub pushed: bool,
+    /// It has been told where to go, and is left the time for it.
+    pub told_to_move: bool,
     /// Bytes last reported to the memory budget.
     pub charged: usize,
     /// Bytes of the inbox that the budget knows from the store, when last looked at.
@@ -90,6 +94,8 @@ impl Conn {
             ended: false,
             closing: false,
             waits: false,
+            pushed: false,
+            told_to_move: false,
             charged: 0,
             large: 0,
         }
@@ -97,7 +103,8 @@ impl Conn {
 
     /// What this connection holds of the process's memory. Pinned values are the store's, and the memory of a large request counts itself.
     pub fn memory(&self) -> usize {
-        CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory() + self.session.memory()
+        let listening = self.session.listening.as_ref().map_or(0, |listening| listening.memory());
+        CONN_OVERHEAD + self.inbox.capacity() + self.outbox.memory() + self.session.memory() + listening
     }
 }
 

@@ -1,8 +1,10 @@
 //! A connection's life as its worker sees it: accepted, receiving, held back, resumed, ended, closed.
 
 use super::connections::{CONN_OVERHEAD, Conn};
+use super::pushes::place_of;
 use super::rounds::{Source, SourceBytes};
 use super::{Clock, ROOM_STEP, Worker, output};
+use crate::command;
 use crate::conn::Session;
 use crate::limits;
 use crate::ring::{ConnId, Driver, End, RecvRef};
@@ -19,6 +21,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         };
         match self.shared.admit(self.id, peer, local, self.now_ms) {
             Ok(client) => {
+                client.set_place(place_of(id));
                 let session = Session::new(client.id, !self.shared.password_is_set());
                 let mut conn = Conn::new(id, self.shared.spoken(listener), session, client, self.now_ms);
                 conn.charged = CONN_OVERHEAD;
@@ -221,9 +224,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                     self.failed.extend(killed.map(|conn| conn.id));
                 }
                 Message::Drain => self.begin_drain(),
+                Message::Overrun => self.close_overrun(),
                 Message::Unpark(client) => self.unpark(client),
             }
         }
+        self.deliver();
     }
 
     /// Step 6: closes connections that failed, and those that are finished and have nothing unsent.
@@ -248,7 +253,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     }
 
     pub(super) fn close(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.remove(id) {
+        if let Some(mut conn) = self.conns.remove(id) {
+            command::forget_listener(&mut conn.session, &*self.shared);
             self.memory -= conn.charged;
             self.large -= conn.large;
             self.shared.dismiss(&conn.client);

@@ -2,7 +2,8 @@
 //!
 //! 1. Submit everything queued and wait for a completion or the next deadline: one system call. What the kernel did not take
 //!    whole moves to its connection's outbox (output.rs).
-//! 2. For each completion: note what it says of its connection; received bytes become sources (lifecycle.rs). Then play rounds
+//! 2. For each completion: note what it says of its connection; received bytes become sources (lifecycle.rs). What others have for
+//!    connections goes to their outboxes (pushes.rs). Then play rounds
 //!    over the sources: parse where the kernel put the bytes, execute the batch grouped by partition, encode the replies
 //!    (rounds.rs, batch.rs).
 //! 3. Keep what is not yet a whole request; give the receive buffers back.
@@ -15,9 +16,11 @@
 mod batch;
 mod connections;
 mod lifecycle;
+mod observe;
 mod output;
 mod parked;
 mod parser;
+mod pushes;
 mod rounds;
 #[cfg(test)]
 mod simulation;
@@ -34,6 +37,7 @@ use crate::stats::StatsSnapshot;
 use batch::Batcher;
 use connections::Connections;
 use parked::Parked;
+use pushes::Pushed;
 use rounds::{Progress, Rounds, Source, SourceBytes, SourceState, TurnEnv};
 use std::io;
 use std::sync::Arc;
@@ -105,6 +109,7 @@ pub struct Worker<D: Driver, C: Clock> {
     closing_next: Vec<ConnId>,
     /// Connections whose socket failed or that must go at once.
     failed: Vec<ConnId>,
+    pushed: Pushed,
     upkeep: Upkeep,
     /// Counters of this worker's own; those of driver and rounds join them in `publish`.
     stats: StatsSnapshot,
@@ -143,6 +148,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             closing: Vec::new(),
             closing_next: Vec::new(),
             failed: Vec::new(),
+            pushed: Pushed::default(),
             upkeep: Upkeep::new(first, own, now_ms),
             stats: StatsSnapshot::default(),
             memory: 0,
@@ -189,6 +195,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         self.driver.release();
 
         self.run_upkeep();
+        self.shared.tell_changes();
         self.dispatch_wakes();
         self.unpark_due();
         self.queue_output();

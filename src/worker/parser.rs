@@ -6,6 +6,7 @@
 //! ```
 
 use super::connections::{Codec, Conn};
+use super::observe;
 use super::rounds::{Progress, SourceState, TurnEnv};
 use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Queued, Request, Step};
 use crate::conn::Session;
@@ -72,6 +73,8 @@ pub struct Parser<'p, 'a> {
     pub buffer: Option<&'p Buffer>,
     pub bump: &'a Bump,
     pub stats: &'p mut CommandStats,
+    /// For those who monitor.
+    pub lines: &'p mut Vec<u8>,
     pub env: &'p TurnEnv<'p>,
 }
 
@@ -155,10 +158,13 @@ impl<'a> Parser<'_, 'a> {
         limits: &ParseLimits,
     ) {
         let fresh = matches!(&conn.codec, Codec::Resp(resume) if resume.is_fresh());
+        let shared = self.env.shared;
         if !fresh
             || !limits.authenticated
             || conn.session.in_multi()
-            || self.env.shared.pause.active(self.env.now_ms)
+            || !conn.session.is_plain()
+            || shared.monitors.any()
+            || shared.pause.active(self.env.now_ms)
         {
             return;
         }
@@ -279,7 +285,15 @@ impl<'a> Parser<'_, 'a> {
             }
         }
         let context = self.context(&conn.session);
-        match command::plan(self.args, &context, self.stats) {
+        let plan = command::plan(self.args, &context, self.stats);
+        // A barrier is looked at when it runs: it may be put back.
+        if observe::is_observed(conn, self.env) && !matches!(plan, Plan::Barrier(_)) {
+            if !matches!(plan, Plan::Reply(Outcome::Error(_))) {
+                observe::command(conn, self.args, self.env, self.lines);
+            }
+            observe::executed(conn, self.args);
+        }
+        match plan {
             Plan::Keyed(request) => self.requests.push(Request { form: form_of(conn), ..request }),
             Plan::Reply(outcome) => self.requests.push(Request::answered(outcome, form_of(conn))),
             Plan::Barrier(barrier) => return Some(barrier),

@@ -8,6 +8,7 @@
 use super::Clock;
 use super::batch::Batcher;
 use super::connections::{Conn, Connections};
+use super::observe;
 use super::parser::{Parser, Place, Run, RunEnd};
 use super::watch::Watch;
 use crate::command::script::Scripts;
@@ -108,6 +109,8 @@ pub struct Rounds {
     pub outputs: Vec<Output>,
     pub requests_done: u64,
     pub protocol_errors: u64,
+    /// What this round has for those who monitor.
+    lines: Vec<u8>,
     /// Reply bytes after which a turn starts no further round.
     turn_output: usize,
     /// Bytes of a reply lately: the largest average of a round, fading.
@@ -149,6 +152,7 @@ impl Rounds {
             outputs: Vec::new(),
             requests_done: 0,
             protocol_errors: 0,
+            lines: Vec::new(),
             turn_output,
             reply_bytes: 0,
         }
@@ -236,6 +240,7 @@ impl Rounds {
                 buffer: sources[source].bytes.large(),
                 bump: &bump,
                 stats: &mut self.stats,
+                lines: &mut self.lines,
                 env,
             };
             let end = parser.run(conn, slices[source], progress, most.min(RUN_REQUESTS));
@@ -265,6 +270,10 @@ impl Rounds {
                 self.answer(conn, run, &requests[run.requests.clone()], &mut progress[run.source], env);
             }
         }
+
+        // Before the replies leave: who reads one and asks for more is not told of less than that.
+        env.shared.tell_changes();
+        env.shared.show_monitors(&mut self.lines);
 
         self.runs = recycle(runs);
         self.args = recycle(args);
@@ -344,6 +353,16 @@ impl Rounds {
 
     fn run_barrier(&mut self, conn: &mut Conn, barrier: &Barrier<'_>, env: &TurnEnv<'_>) -> Flow {
         let start = self.replies.mark();
+        let observed = match barrier {
+            Barrier::Command { args, .. } if observe::is_observed(conn, env) => Some(*args),
+            _ => None,
+        };
+        if let Some(args) = observed {
+            if args[0].eq_ignore_ascii_case(b"exec") {
+                observe::queued(conn, env, &mut self.lines);
+            }
+            observe::command(conn, args, env, &mut self.lines);
+        }
         conn.session.command_begins();
         let mut context = Context {
             store: &env.shared.store,
@@ -368,6 +387,9 @@ impl Rounds {
         }
         if conn.session.command_ends() {
             self.replies.truncate(start);
+        }
+        if let Some(args) = observed {
+            observe::executed(conn, args);
         }
         flow
     }

@@ -1,7 +1,10 @@
 //! The whole worker over the simulated driver: the same loop, a network that misbehaves by a seed, and clients that know what
 //! every reply must be, to the byte. A failure names its seed; `KV_SIM_SEED=n` plays that one alone.
 
+mod pushes;
+
 use super::{Clock, Worker};
+use crate::command::Host;
 use crate::limits::{RUN_REQUESTS, TURN_REPLY_BYTES};
 use crate::ring::sim::{Faults, Sim, SimClient, SimNet};
 use crate::ring::{Driver, DriverOptions};

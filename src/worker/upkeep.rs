@@ -110,6 +110,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn begin_drain(&mut self) {
         if self.upkeep.drain_deadline_ms.is_none() {
             self.driver.stop_listening();
+            self.tell_successor();
             self.upkeep.drain_deadline_ms =
                 Some(self.now_ms + self.shared.config.drain_timeout.as_millis() as u64);
         }
@@ -122,7 +123,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let answered = conn.outbox.is_empty() && conn.source == 0 && !conn.waits;
             if late {
                 self.failed.push(conn.id);
-            } else if quiet && answered && !conn.closing {
+            } else if quiet && answered && !conn.closing && !conn.told_to_move {
                 self.closing_next.push(conn.id);
                 conn.closing = true;
             }

@@ -10,7 +10,7 @@ use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, refused};
 use crate::proto::resp::Writer;
-use crate::store::{Expiry, Value, WriteError};
+use crate::store::{Expiry, Happening, Value, WriteError};
 use bytes::Bytes;
 
 /// Source bytes that are combined while the partitions are held: a few microseconds.
@@ -59,12 +59,13 @@ pub fn bitop(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flo
 
 /// `keys` are the destination and the sources.
 fn store_combined(operation: Operation, keys: &Keys<'_>, ctx: &mut Context<'_>) -> Result<usize, ErrorText> {
-    let (store, now_ms) = (ctx.store, ctx.now_ms);
+    let (store, now_ms, cause) = (ctx.store, ctx.now_ms, ctx.cause());
     // What was combined outside of the locks: its sources, and the result.
     let mut ready: Option<(Vec<Bytes>, Bytes)> = None;
     for _ in 0..ATTEMPTS {
         let room = ready.as_ref().map_or(SMALL, |(_, result)| result.len());
         let step = with_room(ctx, keys, room, |locked| {
+            locked.set_cause(cause);
             let sources = pin_sources(locked, keys, now_ms);
             if let Some((_, result)) = ready.as_ref().filter(|(old, _)| same(old, &sources)) {
                 write(locked, keys, as_value(result, store), result.len(), now_ms)?;
@@ -95,7 +96,11 @@ fn store_combined(operation: Operation, keys: &Keys<'_>, ctx: &mut Context<'_>) 
 fn pin_sources(locked: &mut LockedSet<'_>, keys: &Keys<'_>, now_ms: u64) -> Vec<Bytes> {
     let mut sources = Vec::with_capacity(keys.len() - 1);
     locked.for_each(&keys[1..], |partition, key| {
-        sources.push(partition.get(key, now_ms).map(|entry| entry.pin()).unwrap_or_default());
+        let found = partition.get(key, now_ms).map(|entry| entry.pin());
+        if found.is_none() {
+            partition.note(Happening::Miss, key);
+        }
+        sources.push(found.unwrap_or_default());
     });
     sources
 }

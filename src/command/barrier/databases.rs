@@ -38,6 +38,7 @@ fn flush(args: &[&[u8]], db: Option<u8>, ctx: &mut Context<'_>, out: &mut Writer
             return Err(SYNTAX.into());
         }
         ctx.lock_all().iter_mut().for_each(|partition| partition.flush(db));
+        ctx.host.pushes().keys_flushed();
         out.ok();
         Ok(())
     })
@@ -61,6 +62,10 @@ pub fn swapdb(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
         let second = number(args[2]).ok_or(ErrorText::Borrowed("ERR invalid second DB index"))?;
         let (first, second) = (database(first)?, database(second)?);
         ctx.lock_all().iter_mut().for_each(|partition| partition.swap_databases(first, second));
+        // Redis tells nobody, and clients go on with what was in the other database.
+        if first != second {
+            ctx.host.pushes().keys_flushed();
+        }
         out.ok();
         Ok(())
     })

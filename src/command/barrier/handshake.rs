@@ -112,6 +112,7 @@ fn log_in(user: &[u8], password: &[u8], ctx: &mut Context<'_>) -> Result<(), Err
 
 /// RESET: the connection as it began, RESP2 and database 0; logged out where there is a password.
 pub fn reset(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
+    super::pubsub::forget(ctx.session, ctx.host.pushes());
     ctx.session.reset(!ctx.host.password_required());
     ctx.host.client_changed(ctx.session);
     out.simple("RESET");
@@ -124,9 +125,14 @@ pub fn quit(_args: &[&[u8]], _ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
     Flow::Close
 }
 
-/// PING [message].
-pub fn ping(args: &[&[u8]], _ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
+/// PING [message]; to a subscriber in RESP2 in the form of a message.
+pub fn ping(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     match args {
+        [_] | [_, _] if ctx.session.only_subscribes() => {
+            out.array(2);
+            out.bulk(b"pong");
+            out.bulk(args.get(1).copied().unwrap_or_default());
+        }
         [_] => out.simple("PONG"),
         [_, message] => out.bulk(message),
         _ => out.error("ERR wrong number of arguments for 'ping' command"),

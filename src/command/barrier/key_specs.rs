@@ -35,11 +35,14 @@ const TAKE: &[&str] = &["RW", "access", "delete"];
 const OVERWRITE: &[&str] = &["OW", "update"];
 const CREATE: &[&str] = &["OW", "insert"];
 const REMOVE: &[&str] = &["RM", "delete"];
+/// The name of a channel.
+const NO_KEY: &[&str] = &["not_key"];
 
 /// What a command does to its first keys.
 fn flags(spec: &Spec) -> &'static [&'static str] {
     match spec.name {
         "exists" | "touch" | "strlen" | "type" | "watch" => LOOK,
+        "spublish" | "ssubscribe" | "sunsubscribe" => NO_KEY,
         name if name.starts_with("object|") || name.starts_with("memory|") => LOOK,
         "append" => EXTEND,
         "eval" | "evalsha" | "fcall" => CHANGE,

@@ -19,6 +19,7 @@ use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, integer};
 use crate::proto::resp::Writer;
+use crate::store::Happening;
 use bytes::Bytes;
 use std::ops::RangeInclusive;
 
@@ -86,10 +87,9 @@ fn values(names: &[&[u8]], ctx: &mut Context<'_>) -> [Bytes; 2] {
     let now_ms = ctx.now_ms;
     let mut values = [Bytes::new(), Bytes::new()];
     let mut next = values.iter_mut();
-    ctx.lock(&keys).for_each(&keys, |partition, key| {
-        if let (Some(value), Some(entry)) = (next.next(), partition.get(key, now_ms)) {
-            *value = entry.pin();
-        }
+    ctx.lock(&keys).for_each(&keys, |partition, key| match (next.next(), partition.get(key, now_ms)) {
+        (Some(value), Some(entry)) => *value = entry.pin(),
+        _ => partition.note(Happening::Miss, key),
     });
     values
 }

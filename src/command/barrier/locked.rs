@@ -7,7 +7,7 @@
 //! locks them or lends what is held. There, room is made in the held partitions themselves ([`LockedSet::make_room`]).
 
 use crate::command::Context;
-use crate::store::{Key, Partition, PartitionGuard, Remains, Store, WriteError};
+use crate::store::{Cause, Key, Partition, PartitionGuard, Remains, Store, WriteError};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::ops::{Deref, DerefMut};
@@ -43,7 +43,9 @@ impl<'s> LockedSet<'s> {
                 bits &= bits - 1;
             }
         }
-        LockedSet { store, guards }
+        let mut locked = LockedSet { store, guards };
+        locked.set_cause(Cause::default());
+        locked
     }
 
     /// Locks all partitions.
@@ -66,6 +68,13 @@ impl<'s> LockedSet<'s> {
     fn numbered(&mut self, partition: usize) -> &mut Partition {
         let slot = self.guards.iter().position(|(number, _)| *number == partition);
         &mut self.guards[slot.expect("a partition that the set was made for")].1
+    }
+
+    /// What the changes from here on are called, and whose they are.
+    pub fn set_cause(&mut self, cause: Cause) {
+        if self.store.journal().is_on() {
+            self.iter_mut().for_each(|partition| partition.set_cause(cause));
+        }
     }
 
     pub fn store(&self) -> &'s Store {

@@ -11,6 +11,7 @@
 //! observe      SLOWLOG LATENCY HOTKEYS DEBUG
 //! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
 //! transaction  MULTI EXEC DISCARD WATCH UNWATCH      scripting    EVAL EVALSHA, SCRIPT, FUNCTION
+//! pubsub       (P|S)SUBSCRIBE PUBLISH PUBSUB MONITOR tracking    CLIENT TRACKING and its kin
 //!                                                   server       INFO CONFIG TIME ROLE LASTSAVE CLUSTER, and all HELP
 //! ```
 
@@ -27,11 +28,13 @@ mod locked;
 mod multi_read;
 mod multi_write;
 mod observe;
+mod pubsub;
 mod scan;
 mod scripting;
 mod server;
 #[cfg(test)]
 pub(crate) mod tests;
+mod tracking;
 mod transaction;
 mod transfer;
 
@@ -56,6 +59,11 @@ pub use observe::{
     latency_histogram, latency_history, latency_latest, latency_reset, slowlog_get, slowlog_len,
     slowlog_reset,
 };
+pub use pubsub::{
+    forget, monitor, psubscribe, publish, pubsub_channels, pubsub_numpat, pubsub_numsub,
+    pubsub_shardchannels, pubsub_shardnumsub, punsubscribe, spublish, ssubscribe, subscribe, sunsubscribe,
+    unsubscribe,
+};
 pub use scan::{keys, randomkey, scan};
 pub use scripting::{
     eval, eval_ro, evalsha, evalsha_ro, fcall, function_delete, function_flush, function_list, function_load,
@@ -65,7 +73,10 @@ pub use server::{
     cluster, config_get, config_resetstat, config_rewrite, config_set, help, help as client_help,
     help as command_help, help as config_help, help as debug_help, help as function_help,
     help as hotkeys_help, help as latency_help, help as memory_help, help as object_help,
-    help as script_help, help as slowlog_help, info, lastsave, role, time,
+    help as pubsub_help, help as script_help, help as slowlog_help, info, lastsave, role, time,
+};
+pub use tracking::{
+    client_caching, client_getredir, client_maint_notifications, client_tracking, client_trackinginfo,
 };
 pub use transaction::{discard, exec, multi, unwatch, watch};
 pub use transfer::{copy, rename, renamenx};

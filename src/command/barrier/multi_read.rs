@@ -4,6 +4,7 @@ use super::locked::keys;
 use crate::command::{Context, Flow};
 use crate::proto::reply::PIN_THRESHOLD;
 use crate::proto::resp::Writer;
+use crate::store::Happening;
 
 /// After so many copied bytes in one reply, values of `PIN_LATER` bytes are pinned too: naming a key again and again must not multiply
 /// memory.
@@ -29,7 +30,10 @@ pub fn mget(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow
                     out.bulk(entry.value);
                 }
             }
-            None => out.null(),
+            None => {
+                partition.note(Happening::Miss, key);
+                out.null();
+            }
         }
     });
     ctx.stats.hits += hits;
@@ -53,7 +57,11 @@ fn count(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>, touch: boo
     let mut hits = 0;
     ctx.lock(&keys).for_each(&keys, |partition, key| {
         let entry = if touch { partition.get(key, now_ms) } else { partition.peek(key, now_ms) };
-        hits += u64::from(entry.is_some());
+        if entry.is_some() {
+            hits += 1;
+        } else {
+            partition.note(Happening::Miss, key);
+        }
     });
     ctx.stats.hits += hits;
     ctx.stats.misses += keys.len() as u64 - hits;

@@ -60,7 +60,11 @@ pub fn del(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow 
     let keys = keys(ctx, &args[1..]);
     let now_ms = ctx.now_ms;
     let mut removed = 0;
-    ctx.lock(&keys).for_each(&keys, |partition, key| removed += i64::from(partition.remove(key, now_ms)));
+    let cause = ctx.cause();
+    let mut locked = ctx.lock(&keys);
+    locked.set_cause(cause);
+    locked.for_each(&keys, |partition, key| removed += i64::from(partition.remove(key, now_ms)));
+    drop(locked);
     out.int(removed);
     Flow::Continue
 }
@@ -138,7 +142,9 @@ fn write_all(
         values.push(prepare(value, ctx).map_err(refused)?);
     }
     let bytes = pairs.iter().map(|part| part.len()).sum::<usize>() + keys.len() * ITEM_OVERHEAD;
+    let cause = ctx.cause();
     let written = with_room(ctx, &keys, bytes, |locked| {
+        locked.set_cause(cause);
         let met = match condition {
             Condition::Always => {
                 keys.chunks(32).for_each(|batch| locked.prefetch(batch));

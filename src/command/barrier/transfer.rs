@@ -7,7 +7,7 @@ use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, integer, refused};
 use crate::proto::resp::Writer;
-use crate::store::{Expiry, Key, WriteError};
+use crate::store::{Cause, Expiry, Happening, Key, WriteError};
 
 /// How a transfer ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,9 @@ fn transfer(
     let (store, now_ms) = (ctx.store, ctx.now_ms);
     // The most that is copied: a value in memory of its own only changes hands.
     let bytes = destination.bytes.len() + store.large_threshold();
+    let cause = Cause { written: Happening::Unnamed, removed: Happening::Unnamed, ..ctx.cause() };
     let result: Result<Transfer, WriteError> = with_room(ctx, &[source, destination], bytes, |locked| {
+        locked.set_cause(cause);
         let Some(entry) = locked.partition(&source).peek(&source, now_ms) else {
             return Ok(Transfer::NoSource);
         };
@@ -104,8 +106,12 @@ fn transfer(
         }
         let expiry = expire_at_ms.map_or(Expiry::None, Expiry::At);
         target.set_item(&destination, as_value(&value, store), expiry, &extra, now_ms)?;
-        if !manner.keep_source {
+        if manner.keep_source {
+            locked.partition(&destination).note(Happening::CopyTo, &destination);
+        } else {
             locked.partition(&source).remove(&source, now_ms);
+            locked.partition(&source).note(Happening::RenameFrom, &source);
+            locked.partition(&destination).note(Happening::RenameTo, &destination);
         }
         Ok(Transfer::Done)
     });

@@ -100,5 +100,7 @@ pub fn move_to(place: &mut Place<'_, '_>, db: u8, large_threshold: usize) -> Res
     };
     place.partition.set_item(&target, value, expiry, &extra, place.now_ms)?;
     place.remove();
+    place.partition.note(Happening::MoveFrom, &place.key);
+    place.partition.note(Happening::MoveTo, &target);
     Ok(Outcome::Int(1))
 }

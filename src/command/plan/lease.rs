@@ -83,6 +83,7 @@ pub fn set<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, E
             return Err(SYNTAX.into());
         }
     }
+    let value = payload(args[2], ctx)?;
     let how = StoreItem {
         flags: 0,
         expiry: expiry.unwrap_or(Expiry::None),
@@ -93,7 +94,7 @@ pub fn set<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>) -> Result<Op<'a>, E
         cas: false,
         vivify: None,
     };
-    Ok(Op::Store { value: payload(args[2], ctx)?, how: ctx.bump.alloc(how) })
+    Ok(Op::Store { value, how: ctx.bump.alloc(how) })
 }
 
 /// KV.STALE key [PX milliseconds]: served on until somebody writes it anew, whoever reads it first has won; at most so long.

@@ -147,6 +147,8 @@ specs! {
         "Depends on subcommand" "Tells how memory is used.";
     "mget" -2 [READONLY FAST] (1 -1 1) String [] "1.0.0" KeyedIf(2, strings::mget, barrier::mget)
         "O(N) where N is the number of keys" "Returns the values of several keys.";
+    "monitor" 1 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "1.0.0" Barrier(barrier::monitor)
+        "O(1)" "Sends every command that the server executes.";
     "move" 3 [WRITE FAST] (1 1 1) Generic [] "1.0.0" Keyed(generic::move_key)
         "O(1)" "Moves a key to another database.";
     "mset" -3 [WRITE DENYOOM] (1 -1 2) String [] "1.0.1" KeyedIf(3, strings::mset, barrier::mset)
@@ -171,8 +173,16 @@ specs! {
         "O(1)" "Answers PONG, or its argument.";
     "psetex" 4 [WRITE DENYOOM] (1 1 1) String [] "2.6.0" Keyed(strings::psetex)
         "O(1)" "Sets a value that expires after some milliseconds.";
+    "psubscribe" -2 [PUBSUB NOSCRIPT LOADING STALE] (0 0 0) PubSub [] "2.0.0" Barrier(barrier::psubscribe)
+        "O(N) where N is the number of patterns" "Sends the messages of all channels that match a pattern.";
     "pttl" 2 [READONLY FAST] (1 1 1) Generic [] "2.6.0" Keyed(expiry::pttl)
         "O(1)" "Returns how many milliseconds a key has left.";
+    "publish" 3 [PUBSUB LOADING STALE FAST] (0 0 0) PubSub [] "2.0.0" Barrier(barrier::publish)
+        "O(N+M) where N is the number of subscribers and M that of patterns" "Sends a message to a channel's subscribers.";
+    "pubsub" -2 [] (0 0 0) PubSub [] "2.8.0" Container { bare: None, subcommands: PUBSUB }
+        "Depends on subcommand" "Tells about channels and subscribers.";
+    "punsubscribe" -1 [PUBSUB NOSCRIPT LOADING STALE] (0 0 0) PubSub [] "2.0.0" Barrier(barrier::punsubscribe)
+        "O(N) where N is the number of patterns" "Ends subscriptions to patterns.";
     "quit" -1 [NOSCRIPT LOADING STALE FAST NO_AUTH ALLOW_BUSY] (0 0 0) Connection [] "1.0.0" Barrier(barrier::quit)
         "O(1)" "Closes the connection.";
     "randomkey" 1 [READONLY] (0 0 0) Generic [] "1.0.0" Barrier(barrier::randomkey)
@@ -203,10 +213,18 @@ specs! {
         "O(1), O(M) for M bytes that are long" "Overwrites a part of a value.";
     "slowlog" -2 [] (0 0 0) Server [] "2.2.12" Container { bare: None, subcommands: SLOWLOG }
         "Depends on subcommand" "Tells which commands took long.";
+    "spublish" 3 [PUBSUB LOADING STALE FAST] (1 1 1) PubSub [] "7.0.0" Barrier(barrier::spublish)
+        "O(N) where N is the number of subscribers" "Sends a message to a shard channel's subscribers.";
+    "ssubscribe" -2 [PUBSUB NOSCRIPT LOADING STALE] (1 -1 1) PubSub [] "7.0.0" Barrier(barrier::ssubscribe)
+        "O(N) where N is the number of channels" "Sends the messages of shard channels.";
     "strlen" 2 [READONLY FAST] (1 1 1) String [] "2.2.0" Keyed(strings::strlen)
         "O(1)" "Returns the length of a value.";
+    "subscribe" -2 [PUBSUB NOSCRIPT LOADING STALE] (0 0 0) PubSub [] "2.0.0" Barrier(barrier::subscribe)
+        "O(N) where N is the number of channels" "Sends the messages of channels.";
     "substr" 4 [READONLY] (1 1 1) String [] "1.0.0" Keyed(strings::getrange)
         "O(N) where N is the length of the part" "Returns a part of a value: the former name of GETRANGE.";
+    "sunsubscribe" -1 [PUBSUB NOSCRIPT LOADING STALE] (1 -1 1) PubSub [] "7.0.0" Barrier(barrier::sunsubscribe)
+        "O(N) where N is the number of channels" "Ends subscriptions to shard channels.";
     "swapdb" 3 [WRITE FAST] (0 0 0) Server [KEYSPACE DANGEROUS] "4.0.0" Barrier(barrier::swapdb)
         "O(1)" "Exchanges two databases.";
     "time" 1 [LOADING STALE FAST] (0 0 0) Server [] "2.6.0" Barrier(barrier::time)
@@ -219,6 +237,8 @@ specs! {
         "O(1)" "Returns what kind of value a key has.";
     "unlink" -2 [WRITE FAST] (1 -1 1) Generic [] "4.0.0" KeyedIf(2, generic::del, barrier::del)
         "O(N) where N is the number of keys" "Removes keys.";
+    "unsubscribe" -1 [PUBSUB NOSCRIPT LOADING STALE] (0 0 0) PubSub [] "2.0.0" Barrier(barrier::unsubscribe)
+        "O(N) where N is the number of channels" "Ends subscriptions to channels.";
     "unwatch" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] (0 0 0) Transactions [] "2.2.0" Barrier(barrier::unwatch)
         "O(1)" "Watches no key any more.";
     "watch" -2 [NOSCRIPT LOADING STALE FAST NO_MULTI ALLOW_BUSY] (1 -1 1) Transactions [] "2.2.0" Barrier(barrier::watch)
@@ -226,9 +246,29 @@ specs! {
 }
 
 specs! {
+    PUBSUB:
+    "pubsub|channels" -2 [PUBSUB LOADING STALE] (0 0 0) PubSub [] "2.8.0" Barrier(barrier::pubsub_channels)
+        "O(N) where N is the number of channels" "Lists the channels that have subscribers.";
+    "pubsub|help" 2 [LOADING STALE] (0 0 0) PubSub [] "6.2.0" Barrier(barrier::pubsub_help)
+        "O(1)" "Lists the subcommands.";
+    "pubsub|numpat" 2 [PUBSUB LOADING STALE] (0 0 0) PubSub [] "2.8.0" Barrier(barrier::pubsub_numpat)
+        "O(1)" "Counts the patterns that are subscribed to.";
+    "pubsub|numsub" -2 [PUBSUB LOADING STALE] (0 0 0) PubSub [] "2.8.0" Barrier(barrier::pubsub_numsub)
+        "O(N) where N is the number of channels" "Counts the subscribers of channels.";
+    "pubsub|shardchannels" -2 [PUBSUB LOADING STALE] (0 0 0) PubSub [] "7.0.0" Barrier(barrier::pubsub_shardchannels)
+        "O(N) where N is the number of shard channels" "Lists the shard channels that have subscribers.";
+    "pubsub|shardnumsub" -2 [PUBSUB LOADING STALE] (0 0 0) PubSub [] "7.0.0" Barrier(barrier::pubsub_shardnumsub)
+        "O(N) where N is the number of shard channels" "Counts the subscribers of shard channels.";
+}
+
+specs! {
     CLIENT:
+    "client|caching" 3 [NOSCRIPT LOADING STALE ALLOW_BUSY] (0 0 0) Connection [] "6.0.0" Barrier(barrier::client_caching)
+        "O(1)" "Says whether the keys of the next command are tracked.";
     "client|getname" 2 [NOSCRIPT LOADING STALE ALLOW_BUSY] (0 0 0) Connection [] "2.6.9" Barrier(barrier::client_getname)
         "O(1)" "Returns the connection's name.";
+    "client|getredir" 2 [NOSCRIPT LOADING STALE ALLOW_BUSY] (0 0 0) Connection [] "6.0.0" Barrier(barrier::client_getredir)
+        "O(1)" "Returns the connection that is told of changed keys instead of this one.";
     "client|help" 2 [LOADING STALE] (0 0 0) Connection [] "5.0.0" Barrier(barrier::client_help)
         "O(1)" "Lists the subcommands.";
     "client|id" 2 [NOSCRIPT LOADING STALE ALLOW_BUSY] (0 0 0) Connection [] "5.0.0" Barrier(barrier::client_id)
@@ -239,6 +279,8 @@ specs! {
         "O(N)" "Closes connections.";
     "client|list" -2 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Connection [] "2.4.0" Barrier(barrier::client_list)
         "O(N)" "Describes connections.";
+    "client|maint_notifications" -3 [NOSCRIPT LOADING STALE ALLOW_BUSY] (0 0 0) Connection [] "8.0.0" Barrier(barrier::client_maint_notifications)
+        "O(1)" "Says whether the client wants to hear where to go when the server ends.";
     "client|no-evict" 3 [ADMIN NOSCRIPT LOADING STALE ALLOW_BUSY] (0 0 0) Connection [] "7.0.0" Barrier(barrier::client_no_evict)
         "O(1)" "Spares the connection when client memory runs out.";
     "client|no-touch" 3 [NOSCRIPT LOADING STALE ALLOW_BUSY] (0 0 0) Connection [] "7.2.0" Barrier(barrier::client_no_touch)
@@ -251,6 +293,10 @@ specs! {
         "O(1)" "Names the client library.";
     "client|setname" 3 [NOSCRIPT LOADING STALE ALLOW_BUSY] (0 0 0) Connection [] "2.6.9" Barrier(barrier::client_setname)
         "O(1)" "Names the connection.";
+    "client|tracking" -3 [NOSCRIPT LOADING STALE] (0 0 0) Connection [] "6.0.0" Barrier(barrier::client_tracking)
+        "O(1)" "Tells the client of changes of the keys that it has read.";
+    "client|trackinginfo" 2 [NOSCRIPT LOADING STALE] (0 0 0) Connection [] "6.2.0" Barrier(barrier::client_trackinginfo)
+        "O(1)" "Returns how the connection tracks keys.";
     "client|unpause" 2 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Connection [] "6.2.0" Barrier(barrier::client_unpause)
         "O(N) Where N is the number of paused clients" "Ends a pause.";
 }

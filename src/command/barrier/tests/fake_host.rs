@@ -2,7 +2,8 @@
 
 use crate::command::glob::Glob;
 use crate::command::script::ScriptCache;
-use crate::command::{ClientFilter, ClientView, Host, PauseMode, StatsOf};
+use crate::command::testing::NobodyListens;
+use crate::command::{ClientFilter, ClientView, Host, PauseMode, Pushes, StatsOf};
 use crate::conn::Session;
 use crate::observe::{Histogram, Observer};
 use crate::store::PartitionStats;
@@ -112,6 +113,10 @@ impl Host for FakeHost {
 
     fn allows_origin(&self, origin: &[u8]) -> bool {
         self.origins.iter().any(|own| *own == "*" || own.as_bytes() == origin)
+    }
+
+    fn pushes(&self) -> &dyn Pushes {
+        &NobodyListens
     }
 
     fn time_us(&self) -> u64 {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 /// Runs one operation as a worker would; with its item and the item's value, if it answers one.
 pub fn ask(client: &mut Client, db: u8, key: &[u8], op: Op<'_>) -> (Outcome, Item, Vec<u8>) {
     let key = client.store.key(db, key);
-    let form = Form::Resp { resp3: false, no_touch: false };
+    let form = Form::Resp { resp3: false, no_touch: false, origin: 0 };
     let mut requests = [Request { key, op, form, outcome: Outcome::Pending }];
     let mut scratch = Scratch::default();
     execute_now(&client.store, &mut requests, &mut scratch, &mut client.stats, client.now_ms);
@@ -36,9 +36,9 @@ const ALL: Fetch = Fetch {
     access: true,
     no_bump: false,
     bystander: false,
+    waits: false,
     touch: None,
     vivify: None,
-    waits: false,
     recache_below_ms: None,
     new_cas: None,
 };

@@ -295,7 +295,7 @@ impl Run {
     fn run(&mut self, (db, key): (u8, u8), op: &Op<'_>) -> (Answer, Option<u64>, bool) {
         let bytes = key_bytes(key);
         let key = self.store.key(db, &bytes);
-        let form = Form::Resp { resp3: false, no_touch: false };
+        let form = Form::Resp { resp3: false, no_touch: false, origin: 0 };
         let mut requests = [Request { key, op: op.clone(), form, outcome: Outcome::Pending }];
         let (mut scratch, mut stats) = (Scratch::default(), CommandStats::default());
         execute_now(&self.store, &mut requests, &mut scratch, &mut stats, self.now_ms);
