@@ -18,7 +18,7 @@ CLOSING = """\
 ## In Rust
 
 The crates `redis` and `memcache` (text and binary) run on both engines in [tests/redis_client.rs](../tests/redis_client.rs) and
-[tests/memcache_crate.rs](../tests/memcache_crate.rs); the crate's steps are played to memcached itself as well.
+[tests/memcache_crate.rs](../tests/memcache_crate.rs); what they are expected to get there is what Valkey and memcached answer.
 
 ## Not here
 

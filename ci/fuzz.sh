@@ -17,8 +17,11 @@ shift
 export RUSTC_BOOTSTRAP=1
 command -v cargo-fuzz >/dev/null 2>&1 || cargo install cargo-fuzz --locked
 
-# shellcheck disable=SC2046 # names of targets are single words
-[ $# -gt 0 ] || set -- $(cargo fuzz list)
+# All that fuzz/Cargo.toml names, unless some are asked for. (An assignment, so that a failure of the list ends this.)
+targets=$(cargo fuzz list)
+# shellcheck disable=SC2086 # names of targets are single words
+[ $# -gt 0 ] || set -- $targets
+[ $# -gt 0 ]
 for target in "$@"; do
     echo "== $target: $seconds s"
     mkdir -p "fuzz/corpus/$target"

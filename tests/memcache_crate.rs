@@ -5,9 +5,8 @@ mod support;
 
 use memcache::{Client, CommandError, MemcacheError};
 use std::collections::HashMap;
-use std::process::{Child, Command};
 use std::time::Duration;
-use support::{Ports, Setup, wait_until};
+use support::{Server, Setup, memcached_binary};
 
 on_every_engine!(the_text_protocol, the_binary_protocol);
 
@@ -23,31 +22,11 @@ fn the_binary_protocol(setup: Setup) {
     stats(&cache);
 }
 
-/// memcached, ended with the test.
-struct Memcached(Child);
-
-impl Drop for Memcached {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn memcached_itself() {
-    let Ok(binary) = std::env::var("KV_MEMCACHED") else {
-        return support::skip("KV_REQUIRE_MEMCACHED", "KV_MEMCACHED does not name a memcached binary");
-    };
-    let ports = Ports::reserve();
-    let port = ports.port.to_string();
-    drop(ports);
-    let child = Command::new(binary)
-        .args(["-l", "127.0.0.1", "-p", &port, "-U", "0", "-u", "root", "-m", "64", "-t", "1"])
-        .spawn()
-        .expect("memcached starts");
-    let _memcached = Memcached(child);
-    let address = format!("127.0.0.1:{port}");
-    wait_until("memcached listens", || std::net::TcpStream::connect(&address).is_ok());
+    let Some(binary) = memcached_binary() else { return };
+    let memcached = Server::start_memcached(&binary);
+    let address = memcached.address().to_string();
     application(&client(&address, "ascii"));
     let cache = client(&address, "binary");
     application(&cache);

@@ -1,12 +1,18 @@
-//! The `redis` crate as an application uses it: RESP2 and RESP3, pipelines, scans, expiry.
+//! The `redis` crate as an application uses it: RESP2 and RESP3, pipelines, scans, expiry, transactions, scripts, messages. The last
+//! three run against Valkey too, so that what is expected here is what Valkey does.
 
 mod support;
 
 use redis::Commands;
 use std::collections::{HashMap, HashSet};
-use support::{Server, Setup};
+use support::{Server, Setup, valkey_binary};
 
-on_every_engine!(an_application_over_resp2, an_application_over_resp3, pipelines_and_scans);
+on_every_engine!(
+    an_application_over_resp2,
+    an_application_over_resp3,
+    pipelines_and_scans,
+    transactions_scripts_and_messages
+);
 
 fn client(server: &Server, query: &str) -> redis::Connection {
     let url = format!("redis://{}/1{query}", server.address());
@@ -69,4 +75,67 @@ fn pipelines_and_scans(setup: Setup) {
     assert_eq!(keys.len(), 10);
     let () = redis::cmd("FLUSHDB").query(&mut conn).expect("FLUSHDB");
     assert_eq!(redis::cmd("DBSIZE").query::<i64>(&mut conn).expect("DBSIZE"), 0);
+}
+
+fn transactions_scripts_and_messages(setup: Setup) {
+    let server = setup.start(&[]);
+    for query in ["", "?protocol=resp3"] {
+        transactions(client(&server, query));
+        scripts(client(&server, query));
+        messages(client(&server, query), client(&server, query));
+    }
+}
+
+#[test]
+fn the_same_with_valkey() {
+    let Some(binary) = valkey_binary() else { return };
+    let valkey = Server::start_valkey(&binary, &[]);
+    for query in ["", "?protocol=resp3"] {
+        transactions(client(&valkey, query));
+        scripts(client(&valkey, query));
+        messages(client(&valkey, query), client(&valkey, query));
+    }
+}
+
+fn transactions(mut conn: redis::Connection) {
+    let () = conn.del("n").expect("DEL");
+    let (n, text): (i64, String) = redis::pipe()
+        .atomic()
+        .incr("n", 41)
+        .set("text", "x")
+        .ignore()
+        .get("text")
+        .query(&mut conn)
+        .expect("MULTI");
+    assert_eq!((n, text.as_str()), (41, "x"));
+    // WATCH, and again from the start if the key has changed in between.
+    let (n,): (i64,) = redis::transaction(&mut conn, &["n"], |conn, pipe| {
+        let n: i64 = conn.get("n")?;
+        pipe.set("n", n + 1).ignore().get("n").query(conn)
+    })
+    .expect("a transaction");
+    assert_eq!(n, 42);
+}
+
+fn scripts(mut conn: redis::Connection) {
+    // EVALSHA, and SCRIPT LOAD when the server does not know it.
+    let unlock = redis::Script::new(
+        "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) else return 0 end",
+    );
+    let () = conn.set("lock", "me").expect("SET");
+    assert_eq!(unlock.key("lock").arg("you").invoke::<i64>(&mut conn).expect("EVALSHA"), 0);
+    assert_eq!(unlock.key("lock").arg("me").invoke::<i64>(&mut conn).expect("EVALSHA"), 1);
+    assert!(!conn.exists::<_, bool>("lock").expect("EXISTS"));
+}
+
+fn messages(mut listener: redis::Connection, mut speaker: redis::Connection) {
+    let mut news = listener.as_pubsub();
+    news.set_read_timeout(Some(support::PATIENCE)).expect("a timeout");
+    news.subscribe("news").expect("SUBSCRIBE");
+    news.psubscribe("new?").expect("PSUBSCRIBE");
+    assert_eq!(speaker.publish::<_, _, i64>("news", "hello").expect("PUBLISH"), 2);
+    let first = news.get_message().expect("a message");
+    assert_eq!((first.get_channel_name(), first.get_payload_bytes()), ("news", &b"hello"[..]));
+    let second = news.get_message().expect("a message");
+    assert_eq!(second.get_pattern::<String>().expect("a pattern"), "new?");
 }

@@ -17,6 +17,7 @@ import inspect
 import json
 import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -41,6 +42,10 @@ def timed_out(_signal, _frame):
 
 signal.signal(signal.SIGALRM, timed_out)
 
+# A step whose threads end by an exception has failed.
+of_threads: list[BaseException] = []
+threading.excepthook = lambda event: of_threads.append(event.exc_value)
+
 
 class Client:
     """A client, or one of its modes: a column of the table named."""
@@ -57,11 +62,14 @@ class Client:
         def run(action):
             if only_ours and not OURS:
                 return None
+            of_threads.clear()
             signal.alarm(SECONDS)
             try:
                 result = action()
                 if inspect.iscoroutine(result):
                     loop.run_until_complete(result)
+                for error in of_threads:
+                    raise error
                 self.report(feature)
             except Exception as error:
                 self.report(feature, error)

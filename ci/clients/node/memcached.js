@@ -8,7 +8,7 @@ const Memcached = require('memcached');
 const { Client, address, finish, version } = require('./harness');
 
 (async () => {
-    const client = new Client('memcached (npm)', version('memcached'), 'memcached text');
+    const client = new Client('memcached.js', version('memcached'), 'memcached text');
     const cache = new Memcached(address, { timeout: 10000, retries: 0, poolSize: 4 });
     const call = (name, ...args) => promisify(cache[name].bind(cache))(...args);
 
