@@ -61,6 +61,13 @@ macro_rules! worker_stats {
 worker_stats! {
     /// Requests executed, whatever they answered.
     requests,
+    /// The same by protocol.
+    requests_resp,
+    requests_json,
+    requests_text,
+    requests_binary,
+    requests_http,
+    requests_protobuf,
     hits,
     misses,
     /// Error replies.

@@ -91,6 +91,21 @@ fn requests(page: &mut Page, f: &Figures) {
     page.per_worker("kv_requests_total", "counter", "Requests executed, whatever they answered.", f, |s| {
         s.requests
     });
+    let t = &f.totals;
+    page.labelled(
+        "kv_requests_by_protocol_total",
+        "counter",
+        "Requests by protocol.",
+        "protocol",
+        &[
+            ("resp", t.requests_resp),
+            ("json", t.requests_json),
+            ("memcached_text", t.requests_text),
+            ("memcached_binary", t.requests_binary),
+            ("http", t.requests_http),
+            ("protobuf", t.requests_protobuf),
+        ],
+    );
     page.family("kv_commands_total", "counter", "Calls by command; commands never called are left out.");
     for (spec, calls) in COMMANDS.iter().zip(&f.totals.calls).filter(|(_, calls)| **calls > 0) {
         page.sample("kv_commands_total", &format!("command=\"{}\"", spec.name), calls);
@@ -304,6 +319,7 @@ mod tests {
         let shared = testing::shared("--threads 2 --max-memory 64MB");
         let stats = &shared.workers[1].stats;
         stats.requests.store(200, Relaxed);
+        stats.requests_http.store(7, Relaxed);
         stats.syscalls.store(10, Relaxed);
         stats.turns.store(50, Relaxed);
         stats.refused_protected.store(3, Relaxed);
@@ -314,6 +330,7 @@ mod tests {
         };
         assert_eq!(value("kv_requests_total{worker=\"1\"}"), 200.0);
         assert_eq!(value("kv_requests_total{worker=\"0\"}"), 0.0);
+        assert_eq!(value("kv_requests_by_protocol_total{protocol=\"http\"}"), 7.0);
         assert_eq!(value("kv_commands_total{command=\"set\"}"), 4.0);
         assert_eq!(value("kv_connections_refused_total{reason=\"protected_mode\"}"), 3.0);
         assert_eq!(value("kv_memory_limit_bytes"), 64e6);

@@ -30,6 +30,11 @@ pub enum Protocol {
     Protobuf,
 }
 
+impl Protocol {
+    /// How many there are; each has its number as a place in arrays of so many.
+    pub const COUNT: usize = 6;
+}
+
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Spoken {

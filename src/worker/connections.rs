@@ -23,6 +23,19 @@ pub enum Codec {
 }
 
 impl Codec {
+    /// `None` until the first bytes have chosen.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match self {
+            Codec::Unknown => None,
+            Codec::Resp(_) => Some(Protocol::Resp),
+            Codec::Json(_) => Some(Protocol::JsonLines),
+            Codec::Text(_) => Some(Protocol::Text),
+            Codec::Binary(_) => Some(Protocol::Binary),
+            Codec::Http(_) => Some(Protocol::Http),
+            Codec::Protobuf(_) => Some(Protocol::Protobuf),
+        }
+    }
+
     pub fn of(protocol: Protocol) -> Codec {
         match protocol {
             Protocol::Resp => Codec::Resp(resp::Resume::default()),

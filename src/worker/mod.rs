@@ -360,6 +360,14 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let rounds = &self.rounds;
         let stats = &mut self.stats;
         stats.requests = rounds.requests_done;
+        [
+            stats.requests_resp,
+            stats.requests_json,
+            stats.requests_text,
+            stats.requests_binary,
+            stats.requests_http,
+            stats.requests_protobuf,
+        ] = rounds.by_protocol;
         stats.protocol_errors = rounds.protocol_errors;
         stats.scripts_stopped = rounds.scripts.stopped;
         stats.hits = rounds.stats.hits;

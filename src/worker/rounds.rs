@@ -15,7 +15,7 @@ use crate::command::script::Scripts;
 use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Request, table};
 use crate::conn::{Inbox, ReplyMode};
 use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
-use crate::proto::{self, Form, Outcome, ParseLimits, ReplyBuf, Scratch, json};
+use crate::proto::{self, Form, Outcome, ParseLimits, Protocol, ReplyBuf, Scratch, json};
 use crate::ring::{ConnId, RecvRef};
 use crate::server::Shared;
 use crate::store::Buffer;
@@ -108,6 +108,8 @@ pub struct Rounds {
     pub replies: ReplyBuf,
     pub outputs: Vec<Output>,
     pub requests_done: u64,
+    /// The same by [`Protocol`].
+    pub by_protocol: [u64; Protocol::COUNT],
     pub protocol_errors: u64,
     /// What this round has for those who monitor.
     lines: Vec<u8>,
@@ -151,6 +153,7 @@ impl Rounds {
             replies: ReplyBuf::default(),
             outputs: Vec::new(),
             requests_done: 0,
+            by_protocol: [0; Protocol::COUNT],
             protocol_errors: 0,
             lines: Vec::new(),
             turn_output,
@@ -296,6 +299,10 @@ impl Rounds {
         env: &TurnEnv<'_>,
     ) {
         let start = self.replies.mark();
+        if let Some(protocol) = conn.codec.protocol() {
+            let alone = matches!(run.end, RunEnd::Barrier(_));
+            self.by_protocol[protocol as usize] += requests.len() as u64 + u64::from(alone);
+        }
         for request in requests {
             match conn.session.reply_mode {
                 ReplyMode::On => match request.form {
