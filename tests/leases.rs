@@ -66,7 +66,8 @@ fn who_waits_is_answered_in_time(setup: Setup) {
     let begun = Instant::now();
     let reply = second.run("KV.GET k LEASE 60000 WAIT 150");
     assert_eq!((field(&reply, "lease"), field(&reply, "value")), (&bulk("taken"), &Value::Nil));
-    assert!(begun.elapsed() >= Duration::from_millis(150));
+    // The server's clock shows whole milliseconds: the one in which it began may have been nearly over.
+    assert!(begun.elapsed() >= Duration::from_millis(149));
     let reply = second.run("KV.GET k LEASE 60000 WAIT 0");
     assert_eq!(field(&reply, "lease"), &bulk("taken"));
 }
