@@ -146,9 +146,22 @@ pub const TRACKING_SHARE: usize = 16;
 /// Connections that would have got what is beyond are closed as slow readers.
 pub const MAILBOX_SHARE: usize = 32;
 pub const MAILBOX_BYTES: usize = 32 << 20;
+/// What happened to keys and has not been told yet, bytes: keyspace notifications beyond that are dropped, and counted.
+pub const JOURNAL_BYTES: usize = 16 << 20;
+/// Keys that somebody waited for, that have changed, and whose waiters have not been woken yet; beyond that all who wait are.
+pub const WAKES: usize = 64 << 10;
 /// Arguments that a line of MONITOR shows, and bytes of each.
 pub const MONITOR_ARGS: usize = 1_024;
 pub const MONITOR_ARG_BYTES: usize = 16 << 10;
+
+/// COUNT of SCAN beyond this counts as this: a bound on the work of one call, about a millisecond.
+pub const SCAN_COUNT: usize = 16 << 10;
+/// KEYS may collect this fraction of the memory limit; the reply takes as much again.
+pub const KEYS_SHARE: usize = 64;
+/// Most cells of LCS's table. Redis refuses a table of over 512 MiB (`proto-max-bulk-len`) at four bytes a cell; ours takes 16 MiB then.
+pub const LCS_CELLS: u64 = (512 << 20) / 4;
+/// That table takes at most this fraction of the memory limit.
+pub const LCS_SHARE: u64 = 64;
 
 /// KV.GET: longest lease, and longest wait for who has one, milliseconds.
 pub const LEASE_MS: u64 = 86_400_000;
@@ -166,6 +179,7 @@ pub const HTTP_UNWANTED_BODY: usize = 64 << 10;
 pub const HTTP_BATCH_BYTES: usize = 8 << 20;
 /// Most operations in a batch over HTTP.
 pub const HTTP_BATCH_OPS: usize = 10_000;
+
 /// `--slowlog-log-slower-than`, microseconds (Redis: 10,000); negative: nothing is logged.
 pub const SLOWLOG_SLOWER_THAN_US: i64 = 10_000;
 /// `--slowlog-max-len`, entries (Redis: 128).

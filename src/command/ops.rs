@@ -103,6 +103,8 @@ pub struct Fetch {
     pub no_bump: bool,
     /// Knows nothing of leases, as memcached's get: sees what is stale or taken, and never wins.
     pub bystander: bool,
+    /// A placeholder is no item: the reader's protocol cannot say what it is. To memcached's it is an empty one.
+    pub filled: bool,
     /// A new expiry.
     pub touch: Option<Expiry>,
     /// On a miss an empty item is made that expires then; who made it has won.

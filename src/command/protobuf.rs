@@ -168,6 +168,7 @@ const FETCH: Fetch = Fetch {
     recache_below_ms: None,
     new_cas: None,
     bystander: true,
+    filled: true,
 };
 
 /// A plain set is the common one; what is rare lies in the bump.

@@ -27,31 +27,36 @@ pub enum Switch {
 #[derive(Debug, Parser)]
 #[command(name = "kv-server", version, max_term_width = 110)]
 pub struct Args {
-    /// Port of all client protocols; 0: any free one.
+    /// Port that speaks all protocols, Redis, memcached, HTTP, JSON lines and protobuf; 0: any free one.
     #[arg(long, env = "KV_PORT", default_value_t = limits::PORT)]
     pub port: u16,
 
-    /// Port of its own for Redis's protocol [default: none; --port speaks it too].
+    /// Port that speaks Redis's protocol only, beside --port [default: none].
     #[arg(long, env = "KV_RESP_PORT")]
     pub resp_port: Option<u16>,
 
-    /// Port of its own for memcached's protocols, text and binary.
+    /// Port that speaks memcached's protocols only, text and binary, beside --port [default: none].
     #[arg(long, env = "KV_MEMCACHED_PORT")]
     pub memcached_port: Option<u16>,
 
-    /// Let memcached's command `shutdown` end the server, as SIGTERM does.
+    /// Let memcached's command `shutdown` end the server, as SIGTERM does; without this it is refused.
     #[arg(long, env = "KV_MEMCACHED_SHUTDOWN", value_parser = BoolishValueParser::new())]
     pub memcached_shutdown: bool,
 
-    /// Port of its own for HTTP.
+    /// Port that speaks HTTP only, beside --port [default: none].
     #[arg(long, env = "KV_HTTP_PORT")]
     pub http_port: Option<u16>,
 
-    /// Port of its own for JSON lines.
+    /// Site whose web pages may use the cache over HTTP, such as https://app.example; repeat it, or separate several by commas; * for
+    /// all [default: none].
+    #[arg(long, env = "KV_HTTP_ALLOW_ORIGIN", value_delimiter = ',')]
+    pub http_allow_origin: Vec<String>,
+
+    /// Port that speaks JSON lines only, beside --port [default: none].
     #[arg(long, env = "KV_JSON_PORT")]
     pub json_port: Option<u16>,
 
-    /// Port of its own for protobuf frames.
+    /// Port that speaks protobuf frames only, beside --port [default: none].
     #[arg(long, env = "KV_PROTOBUF_PORT")]
     pub protobuf_port: Option<u16>,
 
@@ -59,7 +64,7 @@ pub struct Args {
     #[arg(long, env = "KV_BIND", value_delimiter = ',')]
     pub bind: Vec<IpAddr>,
 
-    /// Events of keys that are published, as Redis's letters (KEA for all but misses and new keys) [default: none].
+    /// Events of keys to publish to subscribers, as Redis's letters; KEA: all but misses and new keys [default: none].
     #[arg(long, env = "KV_NOTIFY_KEYSPACE_EVENTS", default_value = "", hide_default_value = true)]
     pub notify_keyspace_events: String,
 
@@ -109,7 +114,8 @@ pub struct Args {
     #[arg(long, env = "KV_PREFAULT", value_parser = BoolishValueParser::new())]
     pub prefault: bool,
 
-    /// Password that clients must give by AUTH or HELLO. Prefer the environment: a command line is public on its machine.
+    /// Password that clients must give: by AUTH, HTTP's Authorization, memcached's SASL or first `set`, protobuf's auth; JSON lines are
+    /// refused. Prefer the environment: a command line is public on its machine.
     #[arg(long, env = "KV_REQUIREPASS", hide_env_values = true)]
     pub requirepass: Option<String>,
 
@@ -126,16 +132,16 @@ pub struct Args {
           value_parser = clap::value_parser!(u64).range(0..=limits::TIMEOUT_S))]
     pub timeout: u64,
 
-    /// Microseconds from which on a command is in the slow log; -1: none is.
+    /// SLOWLOG keeps commands that took at least so many microseconds; -1: none.
     #[arg(long, env = "KV_SLOWLOG_LOG_SLOWER_THAN", default_value_t = limits::SLOWLOG_SLOWER_THAN_US,
           allow_negative_numbers = true, value_parser = clap::value_parser!(i64).range(-1..))]
     pub slowlog_log_slower_than: i64,
 
-    /// Entries that the slow log keeps.
+    /// Commands that SLOWLOG keeps, the latest.
     #[arg(long, env = "KV_SLOWLOG_MAX_LEN", default_value_t = limits::SLOWLOG_MAX_LEN)]
     pub slowlog_max_len: usize,
 
-    /// Milliseconds from which on LATENCY notes what took long; 0: nothing.
+    /// LATENCY notes what took at least so many milliseconds; 0: nothing.
     #[arg(long, env = "KV_LATENCY_MONITOR_THRESHOLD", default_value_t = 0)]
     pub latency_monitor_threshold: u64,
 
@@ -143,26 +149,22 @@ pub struct Args {
     #[arg(long, env = "KV_ENABLE_DEBUG_COMMAND", value_enum, default_value_t = DebugCommand::No)]
     pub enable_debug_command: DebugCommand,
 
-    /// Largest single request [default: --max-value-size and 1 MiB].
+    /// Largest single request; a longer one ends its connection [default: --max-value-size plus 1 MiB].
     #[arg(long, env = "KV_MAX_REQUEST", value_parser = parse_bytes)]
     pub max_request: Option<usize>,
 
-    /// Waiting requests of one connection, in bytes, at which it is read no further [default: 1MiB].
+    /// Received requests of one connection that wait to be executed: with so many bytes of them it is read no further [default: 1MiB].
     #[arg(long, env = "KV_MAX_INBOX", value_parser = parse_bytes)]
     pub max_inbox: Option<usize>,
 
-    /// Unsent replies of one connection at which it is read no further, until a quarter is left [default: 1MiB].
+    /// Unsent replies of one connection: with so many bytes of them it is read no further, until a quarter is left [default: 1MiB].
     #[arg(long, env = "KV_OUTPUT_WATERMARK", value_parser = parse_bytes)]
     pub output_watermark: Option<usize>,
 
-    /// Unsent replies at which a connection that does not read is closed [default: --max-value-size, watermark and 64 MiB, or an eighth of memory].
+    /// Unsent replies of one connection: with so many bytes of them it is closed [default: --max-value-size, plus --output-watermark, plus
+    /// 64 MiB or an eighth of memory if that is less].
     #[arg(long, env = "KV_OUTPUT_CAP", value_parser = parse_bytes)]
     pub output_cap: Option<usize>,
-
-    /// Site whose web pages may use the cache over HTTP, such as https://app.example; repeat it, or separate several by commas; * for
-    /// all [default: none].
-    #[arg(long, env = "KV_HTTP_ALLOW_ORIGIN", value_delimiter = ',')]
-    pub http_allow_origin: Vec<String>,
 
     /// Seconds that SIGTERM leaves for requests under way and unsent replies.
     #[arg(long, env = "KV_DRAIN_TIMEOUT", default_value_t = limits::DRAIN_TIMEOUT_S,

@@ -7,7 +7,7 @@ use super::figures::Figures;
 use super::shared::{Shared, unix_us};
 use crate::command::memcached::text::VERSION;
 use crate::command::{COMMANDS, ClientFilter, StatsOf, barrier};
-use crate::limits::MAX_KEY_LEN;
+use crate::limits::MEMCACHED_KEY_LEN;
 use crate::proto::Spoken;
 use crate::store::Eviction;
 use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
@@ -92,7 +92,7 @@ fn settings(shared: &Shared) -> Vec<(String, String)> {
         "auth_enabled_sasl" => if shared.password_is_set() { "yes" } else { "no" },
         "auth_enabled_ascii" => if shared.password_is_set() { "yes" } else { "no" },
         "item_size_max" => shared.max_value_size(),
-        "key_size_max" => MAX_KEY_LEN,
+        "key_size_max" => MEMCACHED_KEY_LEN,
         "maxconns_fast" => "yes",
         "idle_timeout" => shared.settings.idle_timeout_s(),
         "flush_enabled" => "yes",

@@ -7,11 +7,9 @@
 //! While nobody listens, a change costs one load and one branch. What was noted and not yet taken is bounded: beyond that it is dropped, and
 //! whoever takes learns that something is missing. The names of events and the letters of their classes are Redis's.
 
+use crate::limits::JOURNAL_BYTES;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-
-/// Keys and changes of a journal, bytes, that nobody has taken yet.
-pub const JOURNAL_BYTES: usize = 16 << 20;
 
 /// What happened to a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -18,16 +18,11 @@ use super::reply;
 use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, integer};
+use crate::limits::{LCS_CELLS, LCS_SHARE};
 use crate::proto::resp::Writer;
 use crate::store::Happening;
 use bytes::Bytes;
 use std::ops::RangeInclusive;
-
-/// The table takes at most this fraction of the memory limit.
-const MEMORY_SHARE: u64 = 64;
-
-/// Most cells of the table. Redis refuses a table of over 512 MiB (`proto-max-bulk-len`) at four bytes a cell; ours takes 16 MiB then.
-const MOST_CELLS: u64 = (512 << 20) / 4;
 
 #[derive(Default)]
 struct Options {
@@ -42,7 +37,7 @@ pub fn lcs(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow 
     reply(out, |out| {
         let options = options(&args[3..])?;
         let [a, b] = values(&args[1..3], ctx);
-        let most_cells = MOST_CELLS.min(ctx.store.budget().limit() as u64 / MEMORY_SHARE * 8);
+        let most_cells = LCS_CELLS.min(ctx.store.budget().limit() as u64 / LCS_SHARE * 8);
         if (a.len() as u64 + 1).saturating_mul(b.len() as u64 + 1) > most_cells {
             return Err("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len".into());
         }

@@ -18,20 +18,15 @@ use crate::command::glob::Glob;
 use crate::command::plan::SYNTAX;
 use crate::command::table::ErrorText;
 use crate::command::{Context, Flow, integer};
+use crate::limits::{KEYS_SHARE, SCAN_COUNT};
 use crate::proto::resp::Writer;
 use crate::store::{Entry, Partition, Store};
 
 /// Items visited under one hold of a partition's lock.
 const STEP: usize = 64;
 
-/// COUNT beyond this counts as this: a bound on the work of one call, about a millisecond.
-const MOST_COUNT: usize = 16 << 10;
-
 /// Steps of one call that may find nothing, where a database is nearly empty and another full.
 const FRUITLESS_STEPS: usize = 32;
-
-/// KEYS may collect this fraction of the memory limit; the reply takes as much again.
-const KEYS_SHARE: usize = 64;
 
 /// The kinds of values that Redis has; all of ours are the first.
 const TYPES: [&str; 6] = ["string", "list", "set", "zset", "hash", "stream"];
@@ -132,7 +127,7 @@ fn options(options: &[&[u8]]) -> Result<Wanted, ErrorText> {
             if count < 1 {
                 return Err(SYNTAX.into());
             }
-            wanted.count = usize::try_from(count).unwrap_or(MOST_COUNT).min(MOST_COUNT);
+            wanted.count = usize::try_from(count).unwrap_or(SCAN_COUNT).min(SCAN_COUNT);
         } else if option.eq_ignore_ascii_case(b"MATCH") {
             wanted.pattern = Some(Glob::new(value)).filter(|pattern| !pattern.matches_all());
         } else if option.eq_ignore_ascii_case(b"TYPE") {

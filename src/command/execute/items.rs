@@ -106,6 +106,7 @@ pub static GET: Fetch = Fetch {
     access: false,
     no_bump: false,
     bystander: true,
+    filled: false,
     touch: None,
     vivify: None,
     recache_below_ms: None,
@@ -143,6 +144,10 @@ pub fn fetch(place: &mut Place<'_, '_>, scratch: &mut Scratch, how: &Fetch) -> R
         place.stats.misses += 1;
         return vivify(place, scratch, how);
     };
+    if how.filled && entry.has_meta() && entry.extra().meta.is_some_and(|meta| meta.state.placeholder) {
+        place.stats.misses += 1;
+        return Ok(Outcome::Nil);
+    }
     place.stats.hits += 1;
     // Most items keep no account, and most readers ask for none.
     let asks = how.cas || how.access || how.touch.is_some() || how.recache_below_ms.is_some();

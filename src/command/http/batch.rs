@@ -183,7 +183,7 @@ fn play_one(
     let (fetch, remove, store): (Fetch, RemoveItem, StoreItem);
     let op = match kind {
         "get" => {
-            fetch = Fetch { value: true, cas: asked.etag, bystander: true, ..Fetch::default() };
+            fetch = Fetch { value: true, cas: asked.etag, bystander: true, filled: true, ..Fetch::default() };
             Op::Fetch(&fetch)
         }
         "set" => {

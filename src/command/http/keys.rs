@@ -152,6 +152,7 @@ const READ: Fetch = Fetch {
     access: false,
     no_bump: false,
     bystander: true,
+    filled: true,
     touch: None,
     vivify: None,
     recache_below_ms: None,

@@ -275,6 +275,7 @@ const FETCH: Fetch = Fetch {
     access: false,
     no_bump: false,
     bystander: true,
+    filled: false,
     touch: None,
     vivify: None,
     recache_below_ms: None,

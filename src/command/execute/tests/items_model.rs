@@ -234,6 +234,7 @@ impl Run {
                 access: flag(2),
                 no_bump: flag(3),
                 bystander: flag(4),
+                filled: false,
                 touch: (flag(5) && flag(6)).then(|| self.expiry(step.expiry)),
                 vivify: flag(7).then(|| self.expiry(step.expiry)),
                 recache_below_ms: flag(8).then_some(10_000),

@@ -19,6 +19,7 @@ const NOTHING: Fetch = Fetch {
     access: false,
     no_bump: false,
     bystander: true,
+    filled: false,
     touch: None,
     vivify: None,
     waits: false,

@@ -68,6 +68,7 @@ fn get<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Op<'a> {
         access: meta.access,
         no_bump: meta.no_bump,
         bystander: false,
+        filled: false,
         touch: when(meta.touch, ctx),
         vivify: when(meta.vivify, ctx),
         waits: false,
