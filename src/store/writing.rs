@@ -489,6 +489,10 @@ impl Partition {
             self.note(self.cause.removed, key);
             return Ok(true);
         }
+        // Where nobody has the right to fill it any more, somebody who waits may have it.
+        if extra.meta.is_some_and(|meta| meta.state.waited && !meta.state.won) {
+            self.wake_waiters(found.offset, found.header);
+        }
         self.refit(key, found, Fields { expire_at_ms, extra: Some(extra) }, now_ms)
     }
 
