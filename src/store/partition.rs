@@ -8,7 +8,7 @@
 //!
 //! An item is never searched for in the log: whatever the index does not point to is dead. Every change keeps these true:
 //! * the index points to an item exactly if its DEAD flag is clear;
-//! * `counts` sums the items that are not dead and not flushed;
+//! * `counts` sums the items that are not dead and not flushed; placeholders (fields.rs) only with their bytes;
 //! * `Segment::live` sums the items that are not dead, flushed or not.
 //!
 //! The rest of the implementation: writing.rs changes items, eviction.rs empties segments, maintenance.rs is the background work, scan.rs iterates.

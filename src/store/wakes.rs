@@ -3,11 +3,9 @@
 //! A partition notes the hash of such a key under its lock; a worker takes the notes once a turn and wakes who waits. Keys that nobody
 //! waits for cost nothing. A wake may come without cause: who is woken looks again.
 
+use crate::limits::WAKES;
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-
-/// Notes that are kept until somebody takes them; beyond that all who wait are woken.
-const MOST: usize = 64 << 10;
 
 /// Notes of all partitions. Its lock is the last that anybody takes, and held for one push.
 #[derive(Debug, Default)]
@@ -28,7 +26,7 @@ impl Wakes {
     #[cold]
     pub(super) fn note(&self, hash: u64) {
         let mut notes = self.notes.lock();
-        if notes.hashes.len() < MOST {
+        if notes.hashes.len() < WAKES {
             notes.hashes.push(hash);
         } else {
             notes.all = true;
@@ -65,10 +63,10 @@ mod tests {
         assert!(wakes.is_pending());
         let notes = wakes.take();
         assert_eq!((notes.hashes.as_slice(), notes.all, wakes.is_pending()), (&[7][..], false, false));
-        for hash in 0..=MOST as u64 {
+        for hash in 0..=WAKES as u64 {
             wakes.note(hash);
         }
         let notes = wakes.take();
-        assert_eq!((notes.hashes.len(), notes.all), (MOST, true));
+        assert_eq!((notes.hashes.len(), notes.all), (WAKES, true));
     }
 }
