@@ -429,3 +429,18 @@ fn dead_data_goes_before_live_items() {
     let evicted: u64 = (0..8).map(|p| store.lock(p).stats().evicted).sum();
     assert_eq!((evicted, items(&store, 0)), (0, 7));
 }
+
+/// Who asks for more than there is gets an error, however often partitions give up what they take for themselves again.
+#[test]
+fn room_that_nobody_has_is_refused() {
+    let store = store_with(64 * MIB, 8, Eviction::Lru);
+    let budget = store.budget();
+    for crowd in (2..60).map(|quarters| budget.limit() - quarters * MIB / 4) {
+        budget.connections.store(0, Relaxed);
+        for n in 0..2_000u32 {
+            set(&store, &n.to_le_bytes(), &[7; 5_000], Expiry::None, 0).unwrap();
+        }
+        budget.connections.store(crowd, Relaxed);
+        assert_eq!(store.make_room(20 * MIB), Err(WriteError::OutOfMemory));
+    }
+}
