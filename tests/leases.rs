@@ -70,6 +70,7 @@ fn who_waits_is_answered_in_time(setup: Setup) {
     assert!(begun.elapsed() >= Duration::from_millis(149));
     let reply = second.run("KV.GET k LEASE 60000 WAIT 0");
     assert_eq!(field(&reply, "lease"), &bulk("taken"));
+    assert!(first.run("INFO clients").text().contains("blocked_clients:0"), "it waits no more");
 }
 
 fn what_comes_behind_a_wait_keeps_its_order(setup: Setup) {
@@ -98,6 +99,14 @@ fn a_waiting_client_may_leave_and_the_server_end(setup: Setup) {
     let mut third = server.connect();
     third.send(&resp("KV.GET k WAIT 500000"));
     support::wait_until("both wait", || first.run("INFO clients").text().contains("blocked_clients:2"));
+    let mut fourth = server.connect();
+    let id = fourth.run("CLIENT ID").int();
+    fourth.send(&resp("KV.GET k WAIT 500000"));
+    support::wait_until("three wait", || first.run("INFO clients").text().contains("blocked_clients:3"));
+    first.run(&format!("CLIENT KILL ID {id}"));
+    support::wait_until("the killed is gone", || {
+        first.run("INFO clients").text().contains("blocked_clients:2")
+    });
     server.signal(nix::sys::signal::Signal::SIGTERM);
     assert_eq!(field(&third.read(), "lease"), &bulk("taken"), "answered before the end");
     assert!(server.wait().success());

@@ -30,6 +30,9 @@ fn slow_commands_are_logged(setup: Setup) {
     let logged: Vec<&[Value]> = entries.array().iter().map(|entry| entry.array()[3].array()).collect();
     assert!(logged.contains(&&[bulk("GET"), bulk("k")][..]), "{logged:?}");
     assert!(logged.contains(&&[bulk("SET"), bulk("k"), bulk("v")][..]), "{logged:?}");
+    conn.run("CONFIG SET requirepass hush");
+    let entries = conn.run("SLOWLOG GET");
+    assert!(!format!("{entries:?}").contains("requirepass"), "{entries:?}");
     conn.run("CONFIG SET slowlog-max-len 1");
     assert_eq!(conn.run("SLOWLOG LEN"), Value::Int(1));
     conn.run("CONFIG SET slowlog-log-slower-than -1");
@@ -73,6 +76,19 @@ fn hot_keys_are_found(setup: Setup) {
     assert_eq!(by_net.unwrap()[0], bulk("hot"), "{report:?}");
     assert_eq!(conn.run("HOTKEYS RESET"), Value::Simple("OK".into()));
     assert_eq!(conn.run("HOTKEYS GET"), Value::Nil);
+
+    // A value that is sent from where it lies counts as any.
+    conn.run(&format!("SET large {}", "v".repeat(40_000)));
+    conn.run("HOTKEYS START METRICS 1 NET COUNT 1");
+    conn.run("GET large");
+    for _ in 0..50 {
+        conn.run("GET hot");
+    }
+    conn.run("HOTKEYS STOP");
+    let report = conn.run("HOTKEYS GET");
+    let [Value::Map(fields)] = report.array() else { panic!("{report:?}") };
+    let by_net = fields.iter().find(|(name, _)| *name == bulk("by-net-bytes")).map(|(_, keys)| keys.array());
+    assert_eq!(by_net.unwrap()[0], bulk("large"), "{report:?}");
 }
 
 fn debug_is_off_by_default(setup: Setup) {

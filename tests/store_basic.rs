@@ -389,3 +389,58 @@ fn a_value_that_grows_gets_room_from_the_others() {
     let ones = store.lock(partition).get(&key, 0).unwrap().value.iter().filter(|b| **b == 1).count();
     assert_eq!(ones, (12 * MIB).div_ceil(300_000));
 }
+
+/// Buffers of connections may leave little: room for four times what is alive, with all that is dead and half-filled, is enough.
+#[test]
+fn dead_data_goes_before_live_items() {
+    let store = store_with(64 * MIB, 8, Eviction::Lru);
+    let limit = store.budget().limit();
+    let mut random = 7u64;
+    let mut next = move |below: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (random >> 33) % below
+    };
+    for n in 0..20_000u64 {
+        // Pressure comes and goes.
+        let crowd = if n % 1000 < 500 { limit - 8 * MIB } else { 0 };
+        store.budget().connections.store(crowd, Relaxed);
+        let name = next(7).to_le_bytes();
+        let key = store.key(0, &name);
+        let len = [next(300), next(14_000), next(300_000)][next(3) as usize] as usize;
+        let partition = store.partition_of(key.hash);
+        let value = vec![n as u8; len];
+        let expiry = [Expiry::None, Expiry::At(10_000_000), Expiry::At(40_000)][next(3) as usize];
+        loop {
+            let value = if len > store.large_threshold() {
+                Value::Large(store.large_value(&value).unwrap())
+            } else {
+                Value::Inline(&value)
+            };
+            let done = store.lock(partition).set(&key, value, expiry, 1000);
+            match done {
+                Err(WriteError::NeedsRoom) => {
+                    let wanted = store.lock(partition).room_wanted();
+                    store.make_room(wanted).unwrap();
+                }
+                done => break done.unwrap(),
+            }
+        }
+    }
+    let evicted: u64 = (0..8).map(|p| store.lock(p).stats().evicted).sum();
+    assert_eq!((evicted, items(&store, 0)), (0, 7));
+}
+
+/// Who asks for more than there is gets an error, however often partitions give up what they take for themselves again.
+#[test]
+fn room_that_nobody_has_is_refused() {
+    let store = store_with(64 * MIB, 8, Eviction::Lru);
+    let budget = store.budget();
+    for crowd in (2..60).map(|quarters| budget.limit() - quarters * MIB / 4) {
+        budget.connections.store(0, Relaxed);
+        for n in 0..2_000u32 {
+            set(&store, &n.to_le_bytes(), &[7; 5_000], Expiry::None, 0).unwrap();
+        }
+        budget.connections.store(crowd, Relaxed);
+        assert_eq!(store.make_room(20 * MIB), Err(WriteError::OutOfMemory));
+    }
+}

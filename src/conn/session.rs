@@ -34,6 +34,8 @@ pub struct Session {
     pub listening: Option<Box<Listening>>,
     /// Until when the command that has parked this connection waits, Unix milliseconds.
     pub wait_until_ms: Option<u64>,
+    /// The hash of the key under which it is entered as waiting.
+    pub waits_for: Option<u64>,
     pub name: Box<str>,
     pub lib_name: Box<str>,
     pub lib_version: Box<str>,
@@ -56,6 +58,7 @@ impl Session {
             origin: 0,
             listening: None,
             wait_until_ms: None,
+            waits_for: None,
             name: Box::default(),
             lib_name: Box::default(),
             lib_version: Box::default(),

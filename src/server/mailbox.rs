@@ -147,6 +147,12 @@ impl Shared {
         self.wake(worker);
     }
 
+    /// As `send`, with others.
+    pub(super) fn leave(&self, worker: usize, message: Message, wakes: &mut Wakes<'_>) {
+        self.workers[worker].mailbox.note(message);
+        wakes.add(worker);
+    }
+
     /// What was left for this worker since it last asked, oldest first.
     pub fn take_messages(&self, worker: usize) -> Vec<Message> {
         std::mem::take(&mut *self.workers[worker].mailbox.messages.lock())
@@ -174,8 +180,7 @@ impl Shared {
     }
 
     pub(super) fn overrun(&self, worker: usize, wakes: &mut Wakes<'_>) {
-        self.workers[worker].mailbox.note(Message::Overrun);
-        wakes.add(worker);
+        self.leave(worker, Message::Overrun, wakes);
     }
 }
 

@@ -246,8 +246,10 @@ impl Shared {
         } else {
             notes.hashes.into_iter().flat_map(|hash| self.waiters.take(hash)).collect()
         };
+        // One system call for each worker, however many of its connections go on.
+        let mut wakes = self.wakes();
         for (worker, client) in woken {
-            self.send(worker, Message::Unpark(client));
+            self.leave(worker, Message::Unpark(client), &mut wakes);
         }
     }
 

@@ -8,7 +8,7 @@
 //!
 //! An item is never searched for in the log: whatever the index does not point to is dead. Every change keeps these true:
 //! * the index points to an item exactly if its DEAD flag is clear;
-//! * `counts` sums the items that are not dead and not flushed;
+//! * `counts` sums the items that are not dead and not flushed; placeholders (fields.rs) only with their bytes;
 //! * `Segment::live` sums the items that are not dead, flushed or not.
 //!
 //! The rest of the implementation: writing.rs changes items, eviction.rs empties segments, maintenance.rs is the background work, scan.rs iterates.
@@ -438,10 +438,10 @@ impl Partition {
         }
     }
 
-    /// Tells of something that happened to an item by itself.
+    /// Tells of something that happened to an item by itself. A placeholder is none.
     #[inline]
     pub(super) fn note_item(&self, what: Happening, offset: Offset, header: Header) {
-        if self.journal.is_on() {
+        if self.journal.is_on() && !header.is_placeholder(&self.arena, offset) {
             let physical = header.db(&self.arena, offset);
             let logical = self.physical.iter().position(|db| *db == physical).unwrap_or_default();
             self.journal.note(what, logical as u8, 0, header.key(&self.arena, offset));
@@ -455,6 +455,8 @@ impl Partition {
 
     /// Exchanges two databases in constant time. The caller holds all partitions.
     pub fn swap_databases(&mut self, a: u8, b: u8) {
+        // Who waits for a key of one database may find it in the other.
+        self.wakes.note_all();
         self.physical.swap(a as usize, b as usize);
     }
 

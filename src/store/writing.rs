@@ -186,7 +186,7 @@ impl Partition {
         }
         if let Some(extra) = draft.fields.extra {
             self.wake_waiters(found.offset, old);
-            new.set_extra(&mut self.arena, found.offset, extra);
+            self.change_extra(found.offset, new, extra);
         }
         old.set_value_len(&mut self.arena, found.offset, draft.value_len);
         true
@@ -246,10 +246,22 @@ impl Partition {
 
     fn count_in(&mut self, offset: Offset, header: Header) {
         let bytes = self.bytes_of(offset, header);
+        let real = u64::from(!header.is_placeholder(&self.arena, offset));
         let counts = &mut self.counts[header.db(&self.arena, offset) as usize];
-        counts.items += 1;
-        counts.with_expiry += u64::from(header.has(item::TTL));
+        counts.items += real;
+        counts.with_expiry += real & u64::from(header.has(item::TTL));
         counts.live_bytes += bytes;
+    }
+
+    /// Gives a live item of the same shape other client flags and another META, where it lies.
+    fn change_extra(&mut self, offset: Offset, header: Header, extra: &Extra) {
+        let was_none = header.is_placeholder(&self.arena, offset);
+        header.set_extra(&mut self.arena, offset, extra);
+        if was_none && !header.is_placeholder(&self.arena, offset) {
+            let counts = &mut self.counts[header.db(&self.arena, offset) as usize];
+            counts.items += 1;
+            counts.with_expiry += u64::from(header.has(item::TTL));
+        }
     }
 
     fn bytes_of(&self, offset: Offset, header: Header) -> u64 {
@@ -277,9 +289,10 @@ impl Partition {
     pub(super) fn bury(&mut self, offset: Offset, header: Header) {
         let bytes = self.bytes_of(offset, header);
         if !self.is_flushed(offset, header) {
+            let real = u64::from(!header.is_placeholder(&self.arena, offset));
             let counts = &mut self.counts[header.db(&self.arena, offset) as usize];
-            counts.items -= 1;
-            counts.with_expiry -= u64::from(header.has(item::TTL));
+            counts.items -= real;
+            counts.with_expiry -= real & u64::from(header.has(item::TTL));
             counts.live_bytes -= bytes;
         }
         if header.has(item::LARGE) {
@@ -355,7 +368,7 @@ impl Partition {
                 self.modify_large(found, new_len, edit)?;
                 if let Some(extra) = fields.extra {
                     self.wake_waiters(found.offset, found.header);
-                    found.header.set_extra(&mut self.arena, found.offset, extra);
+                    self.change_extra(found.offset, found.header, extra);
                 }
                 return Ok(());
             }
@@ -489,6 +502,10 @@ impl Partition {
             self.note(self.cause.removed, key);
             return Ok(true);
         }
+        // Where nobody has the right to fill it any more, somebody who waits may have it.
+        if extra.meta.is_some_and(|meta| meta.state.waited && !meta.state.won) {
+            self.wake_waiters(found.offset, found.header);
+        }
         self.refit(key, found, Fields { expire_at_ms, extra: Some(extra) }, now_ms)
     }
 
@@ -506,7 +523,7 @@ impl Partition {
             && self.change_expiry(found, fields.expire_at_ms, now_ms)
         {
             if let Some(extra) = fields.extra {
-                header.set_extra(&mut self.arena, offset, extra);
+                self.change_extra(offset, header, extra);
             }
             return Ok(true);
         }

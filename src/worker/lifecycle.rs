@@ -255,6 +255,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
     pub(super) fn close(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.remove(id) {
             command::forget_listener(&mut conn.session, &*self.shared);
+            if let Some(hash) = conn.session.waits_for {
+                self.shared.waiters.remove(hash, (self.id, conn.client.id));
+                self.parked.remove(conn.client.id);
+            }
             self.memory -= conn.charged;
             self.large -= conn.large;
             self.shared.dismiss(&conn.client);

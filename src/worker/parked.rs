@@ -2,39 +2,40 @@
 
 use super::{Clock, Worker};
 use crate::ring::{ConnId, Driver};
+use std::collections::{BTreeSet, HashMap};
 
 /// The parked connections of a worker.
 #[derive(Debug, Default)]
 pub struct Parked {
-    /// With their client ids, and Unix milliseconds at which they look again.
-    waiting: Vec<(ConnId, u64, u64)>,
-    /// The earliest of these times.
-    next_ms: Option<u64>,
+    /// By client id, with Unix milliseconds at which they look again.
+    waiting: HashMap<u64, (ConnId, u64)>,
+    /// These times, and whose they are.
+    times: BTreeSet<(u64, u64)>,
 }
 
 impl Parked {
     pub fn add(&mut self, conn: ConnId, client: u64, until_ms: u64) {
-        self.waiting.push((conn, client, until_ms));
-        self.next_ms = Some(self.next_ms.map_or(until_ms, |next_ms| next_ms.min(until_ms)));
+        self.remove(client);
+        self.waiting.insert(client, (conn, until_ms));
+        self.times.insert((until_ms, client));
     }
 
     /// When the next one looks again, Unix milliseconds.
     pub fn next_ms(&self) -> Option<u64> {
-        self.next_ms
+        self.times.first().map(|(until_ms, _)| *until_ms)
     }
 
-    /// Takes out those for which this holds of client id and time.
-    fn take(&mut self, over: impl Fn(u64, u64) -> bool) -> Vec<ConnId> {
-        let mut taken = Vec::new();
-        self.waiting.retain(|(conn, client, until_ms)| {
-            let over = over(*client, *until_ms);
-            if over {
-                taken.push(*conn);
-            }
-            !over
-        });
-        self.next_ms = self.waiting.iter().map(|(_, _, until_ms)| *until_ms).min();
-        taken
+    /// Takes a client's connection out, if it is parked.
+    pub fn remove(&mut self, client: u64) -> Option<ConnId> {
+        let (conn, until_ms) = self.waiting.remove(&client)?;
+        self.times.remove(&(until_ms, client));
+        Some(conn)
+    }
+
+    /// Takes one out whose time has come.
+    fn take_due(&mut self, now_ms: u64) -> Option<ConnId> {
+        let (until_ms, client) = *self.times.first()?;
+        if until_ms <= now_ms { self.remove(client) } else { None }
     }
 }
 
@@ -48,26 +49,47 @@ impl<D: Driver, C: Clock> Worker<D, C> {
 
     /// Lets connections go on whose time is up; all of them when the server drains.
     pub(super) fn unpark_due(&mut self) {
-        let all = self.shared.is_draining();
-        let now_ms = self.now_ms;
-        if self.parked.next_ms().is_some_and(|next_ms| all || next_ms <= now_ms) {
-            let due = self.parked.take(|_, until_ms| all || until_ms <= now_ms);
-            self.go_on(due);
+        if self.parked.next_ms().is_none() {
+            return;
+        }
+        let until_ms = if self.shared.is_draining() { u64::MAX } else { self.now_ms };
+        while let Some(id) = self.parked.take_due(until_ms) {
+            self.go_on(id);
         }
     }
 
     /// Lets one go on whose key has changed.
     pub(super) fn unpark(&mut self, client: u64) {
-        let woken = self.parked.take(|parked, _| parked == client);
-        self.go_on(woken);
+        if let Some(id) = self.parked.remove(client) {
+            self.go_on(id);
+        }
     }
 
-    fn go_on(&mut self, conns: Vec<ConnId>) {
-        for id in conns {
-            if let Some(conn) = self.conns.get(id) {
-                conn.waits = false;
-                self.make_ready(id);
-            }
+    fn go_on(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get(id) {
+            conn.waits = false;
+            self.make_ready(id);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_taken_once_by_name_or_by_time() {
+        let id = |slot| ConnId { slot, generation: 1 };
+        let mut parked = Parked::default();
+        parked.add(id(1), 11, 500);
+        parked.add(id(2), 12, 300);
+        parked.add(id(3), 13, 300);
+        assert_eq!((parked.next_ms(), parked.take_due(299)), (Some(300), None));
+        assert_eq!((parked.remove(12), parked.remove(12)), (Some(id(2)), None));
+        assert_eq!((parked.take_due(300), parked.take_due(300)), (Some(id(3)), None));
+        parked.add(id(1), 11, 700);
+        assert_eq!(parked.next_ms(), Some(700), "a later time takes the place of an earlier one");
+        assert_eq!((parked.take_due(u64::MAX), parked.next_ms()), (Some(id(1)), None));
+        assert!(parked.waiting.is_empty());
     }
 }

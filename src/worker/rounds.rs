@@ -264,7 +264,7 @@ impl Rounds {
             env.now_ms,
         );
         let took_ns = env.clock.ticks_ns().saturating_sub(began);
-        self.watch.batch(&runs, &requests, took_ns, &self.stats, env);
+        self.watch.batch(&runs, &requests, took_ns, (&self.scratch, &self.stats), env);
         let answered = requests.len();
         self.requests_done += answered as u64;
 

@@ -85,7 +85,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
-    /// Closes connections that have been silent for longer than `timeout`.
+    /// Closes connections that have been silent for longer than `timeout`, but for those that wait for us.
     fn close_idle(&mut self) {
         let timeout_ms = self.shared.idle_timeout_ms();
         if timeout_ms == 0 {
@@ -99,6 +99,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.upkeep.idle_cursor = id.slot as usize + 1;
             if let Some(conn) = self.conns.get(id)
                 && self.now_ms.saturating_sub(conn.last_active_ms) >= timeout_ms
+                && conn.session.waits_for.is_none()
             {
                 self.stats.closed_idle += 1;
                 self.failed.push(id);

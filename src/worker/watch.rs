@@ -9,7 +9,7 @@ use super::rounds::TurnEnv;
 use crate::command::table::{self, Spec};
 use crate::command::{Barrier, CommandStats, Op, Payload, Request};
 use crate::observe::{LatencyEvent, Sighting};
-use crate::proto::Outcome;
+use crate::proto::{ItemValue, Outcome, Scratch};
 
 /// What is known of the calls that have been noted.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Watch {
         runs: &[Run<'_>],
         requests: &[Request<'_>],
         took_ns: u64,
-        stats: &CommandStats,
+        (scratch, stats): (&Scratch, &CommandStats),
         env: &TurnEnv<'_>,
     ) {
         for run in runs {
@@ -54,14 +54,14 @@ impl Watch {
         let observer = &env.shared.observer;
         observer.events.note(LatencyEvent::FastCommand, took_ns, env.now_ms / 1000);
         if observer.slowlog.wants(took_ns) && !requests.is_empty() {
-            slow_batch(requests, took_ns, each_ns, env);
+            slow_batch(requests, took_ns, each_ns, scratch, env);
         }
         if observer.hot_keys.is_active() {
             let keyed = requests.iter().filter(|request| !request.key.bytes.is_empty());
             let sightings = keyed.map(|request| Sighting {
                 key: request.key.bytes,
                 took_ns: each_ns,
-                bytes: bytes_of(request),
+                bytes: bytes_of(request, scratch),
             });
             observer.hot_keys.note(sightings, env.now_ms);
         }
@@ -75,7 +75,7 @@ impl Watch {
         if let Some(row) = table::lookup(args[0]) {
             env.shared.workers[env.worker].times.note(usize::from(row), took_ns, 1);
         }
-        if observer.slowlog.wants(took_ns) && !is_secret(spec) {
+        if observer.slowlog.wants(took_ns) && !is_secret(spec, args) {
             let (addr, name) = (conn.client.addr.to_string(), &conn.session.name);
             observer.slowlog.add(env.now_ms / 1000, took_ns, args, addr, name);
         }
@@ -96,13 +96,17 @@ impl Watch {
 }
 
 /// Commands whose arguments are passwords.
-fn is_secret(spec: &Spec) -> bool {
-    matches!(spec.name, "auth" | "hello")
+fn is_secret(spec: &Spec, args: &[&[u8]]) -> bool {
+    match spec.name {
+        "auth" | "hello" => true,
+        "config|set" => args.iter().any(|arg| arg.eq_ignore_ascii_case(b"requirepass")),
+        _ => false,
+    }
 }
 
 /// Enters what made a batch slow: all of it if every command was, else the one that handled most.
 #[cold]
-fn slow_batch(requests: &[Request<'_>], took_ns: u64, each_ns: u64, env: &TurnEnv<'_>) {
+fn slow_batch(requests: &[Request<'_>], took_ns: u64, each_ns: u64, scratch: &Scratch, env: &TurnEnv<'_>) {
     let slowlog = &env.shared.observer.slowlog;
     let enter = |request: &Request<'_>, took_ns: u64| {
         let mut args: Vec<&[u8]> = vec![request.op.name().as_bytes(), request.key.bytes];
@@ -115,13 +119,15 @@ fn slow_batch(requests: &[Request<'_>], took_ns: u64, each_ns: u64, env: &TurnEn
     let keyed = requests.iter().filter(|request| !request.key.bytes.is_empty());
     if slowlog.wants(each_ns) {
         keyed.for_each(|request| enter(request, each_ns));
-    } else if let Some(request) = keyed.max_by_key(|request| (request.op.is_linear(), bytes_of(request))) {
+    } else if let Some(request) =
+        keyed.max_by_key(|request| (request.op.is_linear(), bytes_of(request, scratch)))
+    {
         enter(request, took_ns);
     }
 }
 
 /// Bytes of key, value and reply.
-fn bytes_of(request: &Request<'_>) -> u64 {
+fn bytes_of(request: &Request<'_>, scratch: &Scratch) -> u64 {
     let value = match &request.op {
         Op::Set { value, .. } | Op::SetIf { value, .. } | Op::Store { value, .. } => value.bytes().len(),
         Op::Append(bytes) | Op::SetRange { bytes, .. } => bytes.len(),
@@ -129,6 +135,12 @@ fn bytes_of(request: &Request<'_>) -> u64 {
     };
     let reply = match &request.outcome {
         Outcome::Value(span) | Outcome::Encoded(span) => span.len as usize,
+        Outcome::Pinned(pin) | Outcome::PinnedInArray(pin) => scratch.pins[*pin as usize].len(),
+        Outcome::Item(index) => match scratch.items[*index as usize].value {
+            ItemValue::None => 0,
+            ItemValue::Copied(span) => span.len as usize,
+            ItemValue::Pinned(pin) => scratch.pins[pin as usize].len(),
+        },
         _ => 0,
     };
     (request.key.bytes.len() + value + reply) as u64

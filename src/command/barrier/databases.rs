@@ -7,7 +7,7 @@ use crate::command::{Context, Flow, integer};
 use crate::proto::resp::Writer;
 use crate::store::Store;
 
-/// DBSIZE: how many items the selected database has, those included that have expired and were not swept yet.
+/// DBSIZE: how many items the selected database has, those included that have expired and were not swept yet, but no placeholders.
 pub fn dbsize(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
     let db = usize::from(ctx.session.db);
     let items: u64 = ctx.lock_all().iter_mut().map(|partition| partition.stats().items[db]).sum();

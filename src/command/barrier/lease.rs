@@ -28,22 +28,28 @@ pub fn kv_get(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Fl
     if may_wait {
         // Before the item is looked at: what changes it from now on finds who waits.
         ctx.host.wait_begins(key.hash, ctx.session.id);
+        ctx.session.waits_for = Some(key.hash);
     }
+    let counts = (ctx.stats.hits, ctx.stats.misses);
     let mut fetch = options.fetch(ctx.now_ms);
     fetch.waits = may_wait;
     let request = Request { key, op: Op::Fetch(&fetch), form: ctx.session.form(), outcome: Outcome::Pending };
     let mut scratch = Scratch::default();
     let outcome = execute_one(request, &mut scratch, ctx);
-    if may_wait {
-        if let Outcome::Item(index) = outcome
-            && let item = &scratch.items[index as usize]
-            && item.placeholder
-            && item.taken
-        {
-            let lease_ends_ms = item.expire_at_ms.unwrap_or(until_ms);
-            return Flow::Park { until_ms: until_ms.min(lease_ends_ms) };
-        }
-        ctx.host.wait_ends(key.hash, ctx.session.id);
+    if may_wait
+        && let Outcome::Item(index) = outcome
+        && let item = &scratch.items[index as usize]
+        && item.placeholder
+        && item.taken
+    {
+        // It will look again, and counts then.
+        (ctx.stats.hits, ctx.stats.misses) = counts;
+        let lease_ends_ms = item.expire_at_ms.unwrap_or(until_ms);
+        return Flow::Park { until_ms: until_ms.min(lease_ends_ms) };
+    }
+    // Also where it may not wait any more: nobody else takes out who was not woken.
+    if let Some(hash) = ctx.session.waits_for.take() {
+        ctx.host.wait_ends(hash, ctx.session.id);
     }
     ctx.session.wait_until_ms = None;
     encode_into(&outcome, &scratch, out);

@@ -33,12 +33,15 @@ fn one_wins_a_miss_and_the_others_are_told() {
     assert_eq!((value.as_str(), lease.as_str()), ("$-1", "won"));
     assert_eq!(seen(&mut client, "KV.GET k LEASE 1000"), text("$-1", "taken", ":0"));
     // To commands that know nothing of leases there is no such key yet.
-    play(&mut client, &[("GET k", "$-1"), ("EXISTS k", ":0"), ("TTL k", ":-2")]);
+    play(&mut client, &[("GET k", "$-1"), ("EXISTS k", ":0"), ("TTL k", ":-2"), ("DBSIZE", ":0")]);
     assert_eq!(client.run("KV.SET k v CAS 1"), "$-1", "somebody else's");
     assert_eq!(client.run(&format!("KV.SET k v CAS {cas} EX 100")), "+OK");
     assert_eq!(seen(&mut client, "KV.GET k LEASE 1000"), text("v", "none", ":0"));
     assert_eq!(client.run(&format!("KV.SET k w CAS {cas}")), "$-1", "once is enough");
-    play(&mut client, &[("GET k", "$1 v"), ("TTL k", ":100")]);
+    play(
+        &mut client,
+        &[("GET k", "$1 v"), ("TTL k", ":100"), ("DBSIZE", ":1"), ("DEL k", ":1"), ("DBSIZE", ":0")],
+    );
 }
 
 #[test]
@@ -114,7 +117,8 @@ fn who_has_not_won_is_parked() {
 
 #[test]
 fn whatever_ends_a_lease_wakes_who_waits() {
-    for ending in ["SET k v", "DEL k", "FLUSHALL", "APPEND k v", "RENAME other k", "@+1001", "KV.RELEASE"] {
+    let endings = ["SET k v", "DEL k", "FLUSHALL", "APPEND k v", "RENAME other k", "@+1001", "KV.RELEASE"];
+    for ending in endings {
         let mut client = client();
         client.run("SET other v");
         let (_, _, _, cas) = get(&mut client, "KV.GET k LEASE 1000");
@@ -151,4 +155,26 @@ fn bad_options_are_named() {
             ("KV.RELEASE k x", "-ERR CAS is not a number of 64 bits without sign"),
         ],
     );
+}
+
+#[test]
+fn what_gives_others_a_chance_wakes_them() {
+    for chance in ["SWAPDB 0 1", "KV.STALE k"] {
+        let mut client = client();
+        get(&mut client, "KV.GET k LEASE 1000");
+        assert_eq!(client.run("KV.GET k LEASE 1000 WAIT 900"), "");
+        client.run(chance);
+        let notes = client.store.wakes().take();
+        assert!(notes.all || notes.hashes == [client.store.key(0, b"k").hash], "{chance}");
+        assert_eq!(seen(&mut client, "KV.GET k LEASE 1000 WAIT 900").1, "won", "{chance}");
+    }
+}
+
+/// An item that is filled where its placeholder lies is counted as one from then on.
+#[test]
+fn a_filled_placeholder_is_counted() {
+    let mut client = client();
+    let (_, _, _, cas) = get(&mut client, "KV.GET k LEASE 1000");
+    assert_eq!(client.run(&format!("KV.SET k \"\" CAS {cas} PX 900")), "+OK");
+    play(&mut client, &[("DBSIZE", ":1"), ("PTTL k", ":900"), ("DEL k", ":1"), ("DBSIZE", ":0")]);
 }
