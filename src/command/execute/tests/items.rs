@@ -351,10 +351,15 @@ fn counting() {
     let end = Count { touch: Some(Expiry::At(BEGIN)), ..up };
     assert_eq!(count(&mut client, end).2, "5");
     assert_eq!(count(&mut client, up).0, Outcome::Nil);
-    for value in ["", "-1", "+1", "1 ", "1.0", "184467440737095516150", "18446744073709551616", "x"] {
+    for value in
+        ["", " ", "-1", "+1", " 1", "1 1", "1\n", "1.0", "184467440737095516150", "18446744073709551616", "x"]
+    {
         store(&mut client, value.as_bytes(), SET);
         assert_eq!(count(&mut client, up).0, Outcome::NotANumber, "{value:?}");
     }
+    store(&mut client, b"99  ", SET);
+    assert_eq!(count(&mut client, up).2, "100");
+    assert_eq!(client.run("GET k"), "$3 100");
 }
 
 #[test]
