@@ -229,7 +229,9 @@ fn a_cas_changes_with_every_change_but_a_touch() {
         let touched = fetch(&mut client, Fetch { touch: Some(touch), ..ALL }).unwrap();
         assert_eq!(touched.cas, last);
         assert_eq!(touched.expire_at_ms, if let Expiry::At(at) = touch { Some(at) } else { None });
-        assert_eq!(fetch(&mut client, ALL), Some(Item { hit_before: true, ..touched }));
+        let before = touched.expire_at_ms;
+        let then = Item { hit_before: true, expire_at_ms_before: before, ..touched };
+        assert_eq!(fetch(&mut client, ALL), Some(then));
     }
     // One that ends it is still answered.
     let end = Fetch { touch: Some(Expiry::At(BEGIN)), ..ALL };
