@@ -8,14 +8,15 @@
 //! - seconds (`t`) are rounded differently, and memcached's own clock is up to two behind: [`SECONDS`] more or less is the same. `l`,
 //!   and of `me` all but the key: not compared;
 //! - `h`: of an item of which nobody has asked for such things before, past use is known here only roughly. Not compared;
-//! - flags of mg act in their order there, at once here: `R` stands first in what is generated, then `T` and `N`, then what is asked for;
+//! - flags of mg act in their order there; here `t` knows whether it stands behind `T` or `N`, and the others act at once: `R` stands
+//!   first in what is generated;
 //! - a decremented number that loses a digit is padded with a space there (protocol.txt allows both): numbers keep their length;
 //! - `k` of mg answers base64 there if it was `ms` that wrote the item, with `b`; here if the command has `b`: never generated together;
 //! - with `I` a CAS is compared by size, where each server counts as it likes: only one that it has shown is sent;
 //! - `q` of an `ma` that makes its item hides nothing there, the usual HD here: never generated;
 //! - the data block of a line that is wrong is read as commands there, and dropped here if its length is known: such lines here announce
 //!   a block only where it is dropped there too;
-//! - numbers: `+5`, flags beyond 32 bits and a space behind a number are taken there: never generated;
+//! - numbers: `+5`, flags beyond 32 bits and white space other than spaces behind a number are taken there: never generated;
 //! - flags newer than that memcached (E and x, `s` of ms, N of ms, `gat` without keys): checked by themselves in `memcached_text.rs`;
 //! - lines of more than 2,048 bytes, other than get and gets, close there; watch, lru and slabs are served there: never generated.
 

@@ -32,7 +32,8 @@ fn play<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, authenticated: bool) -> 
     let store = store();
     let mut stats = CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() };
     let session = Session::new(1, authenticated);
-    let (mut out, mut state, mut inbox, mut barriers) = (ReplyBuf::default(), State::default(), Vec::new(), 0);
+    let (mut out, mut state, mut inbox, mut barriers) =
+        (ReplyBuf::default(), State::default(), Vec::new(), 0);
     for piece in pieces {
         inbox.extend_from_slice(piece);
         let mut at = 0;
@@ -49,6 +50,7 @@ fn play<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, authenticated: bool) -> 
                 session: &session,
                 host: &Nobody,
                 paused: None,
+                held: false,
                 now_ms: NOW_MS,
             };
             let step = text::next(rest, &mut state, &LIMITS, &ctx, &mut stats, &mut requests);

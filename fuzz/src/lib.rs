@@ -1,9 +1,12 @@
 //! What the parser targets share: a connection that receives bytes in pieces and writes down what it heard.
 
 use bumpalo::Bump;
-use kv_server::command::{ClientFilter, Host, PauseMode, StatsOf};
+use kv_server::command::script::ScriptCache;
+use kv_server::command::{ClientFilter, Host, PauseMode, Pushes, StatsOf};
 use kv_server::conn::Session;
+use kv_server::observe::{Histogram, Observer};
 use kv_server::proto::{ParseLimits, Parsed};
+use kv_server::store::PartitionStats;
 
 /// Small bounds, so that the fuzzer meets them.
 pub const LIMITS: ParseLimits =
@@ -77,67 +80,50 @@ pub fn cut(input: &[u8]) -> Option<(Vec<&[u8]>, &[u8])> {
     Some((pieces, stream))
 }
 
-/// A server that has nothing to tell, for protocols that plan by themselves.
+/// Methods of the host that no target's bytes may reach.
+macro_rules! unasked {
+    ($($name:ident($($arg:ident: $type:ty),*) $(-> $answer:ty)?;)*) => {$(
+        fn $name(&self, $($arg: $type),*) $(-> $answer)? {
+            $(let _ = $arg;)*
+            unreachable!("planning asks for {}", stringify!($name))
+        }
+    )*};
+}
+
+/// A server for targets that plan and run no barriers: planning asks it for nothing.
 pub struct Nobody;
 
 impl Host for Nobody {
-    fn info(&self, _: &[String]) -> String {
-        String::new()
-    }
-
-    fn config_get(&self, _: &[u8]) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
-    fn config_set(&self, _: &[(&[u8], &[u8])]) -> Result<(), String> {
-        Ok(())
-    }
-
-    fn reset_stats(&self) {}
-
-    fn client_list(&self, _: &ClientFilter) -> String {
-        String::new()
-    }
-
-    fn client_info(&self, _: u64) -> String {
-        String::new()
-    }
-
-    fn client_kill(&self, _: &ClientFilter) -> usize {
-        0
-    }
-
-    fn client_changed(&self, _: &Session) {}
-
-    fn client_pause(&self, _: Option<(u64, PauseMode)>) {}
-
-    fn password_required(&self) -> bool {
-        true
-    }
-
-    fn authenticate(&self, _: &[u8], _: &[u8]) -> bool {
-        false
-    }
-
-    fn time_us(&self) -> u64 {
-        0
-    }
-
-    fn random(&self) -> u64 {
-        0
-    }
-
-    fn started_at_s(&self) -> u64 {
-        0
-    }
-
-    fn memcached_stats(&self, _: StatsOf) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
-    fn flush_at(&self, _: Option<u64>) {}
-
-    fn shut_down(&self) -> bool {
-        false
+    unasked! {
+        info(sections: &[String], stats: &mut dyn FnMut(usize) -> PartitionStats) -> String;
+        config_get(pattern: &[u8]) -> Vec<(String, String)>;
+        config_set(pairs: &[(&[u8], &[u8])]) -> Result<(), String>;
+        reset_stats(stats: &mut dyn FnMut(usize) -> PartitionStats);
+        client_list(filter: &ClientFilter) -> String;
+        client_info(id: u64) -> String;
+        client_kill(filter: &ClientFilter) -> usize;
+        client_changed(session: &Session);
+        client_pause(pause: Option<(u64, PauseMode)>);
+        password_required() -> bool;
+        authenticate(user: &[u8], password: &[u8]) -> bool;
+        time_us() -> u64;
+        random() -> u64;
+        clock() -> fn() -> u64;
+        scripts() -> &ScriptCache;
+        script_time_limit_ms() -> u64;
+        pushes() -> &dyn Pushes;
+        started_at_s() -> u64;
+        observer() -> &Observer;
+        command_times() -> Vec<Histogram>;
+        hotkeys_begin();
+        hotkeys_cpu_us() -> (u64, u64);
+        may_wait() -> bool;
+        wait_begins(hash: u64, client: u64);
+        wait_ends(hash: u64, client: u64);
+        debug_allowed(client: u64) -> bool;
+        sleep_ms(ms: u64);
+        memcached_stats(of: StatsOf) -> Vec<(String, String)>;
+        flush_at(at_ms: Option<u64>);
+        shut_down() -> bool;
     }
 }

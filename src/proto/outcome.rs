@@ -84,6 +84,8 @@ pub struct Item {
     pub cas: u64,
     /// Unix milliseconds; `None`: never.
     pub expire_at_ms: Option<u64>,
+    /// The same before this request; `None` too if it made the item.
+    pub expire_at_ms_before: Option<u64>,
     /// Seconds since it was last used, before this request.
     pub idle_s: u32,
     /// Whether it had been read before this request.

@@ -153,7 +153,9 @@ pub fn fetch(place: &mut Place<'_, '_>, scratch: &mut Scratch, how: &Fetch) -> R
     let asks = how.cas || how.access || how.touch.is_some() || how.recache_below_ms.is_some();
     if !entry.has_meta() && !asks {
         let (flags, expire_at_ms) = (entry.extra().flags, entry.expire_at_ms());
-        let item = Item { flags, expire_at_ms, ..with_value(&entry, how.value, scratch) };
+        let expire_at_ms_before = expire_at_ms;
+        let value = with_value(&entry, how.value, scratch);
+        let item = Item { flags, expire_at_ms, expire_at_ms_before, ..value };
         return Ok(answer(item, scratch));
     }
     let old = Old::of(&entry);
@@ -205,6 +207,7 @@ fn described(place: &Place<'_, '_>, old: &Old, how: &Fetch) -> Item {
     Item {
         flags: old.extra.flags,
         expire_at_ms: old.touched(how.touch),
+        expire_at_ms_before: old.expire_at_ms,
         idle_s: seconds(place.now_ms).saturating_sub(old.account.access_s),
         hit_before: state.fetched,
         stale: state.stale,
@@ -389,7 +392,7 @@ pub fn count(place: &mut Place<'_, '_>, scratch: &mut Scratch, how: &Count) -> R
         let write = &mut |value: &mut [u8]| value.copy_from_slice(digits);
         place.partition.modify_item(&place.key, digits.len(), fields, place.now_ms, write)?;
     }
-    Ok(counted(new, how.cas, &extra, expire_at_ms, scratch))
+    Ok(counted(new, how.cas, &extra, (old.expire_at_ms, expire_at_ms), scratch))
 }
 
 /// Begins to count where there is nothing.
@@ -399,16 +402,18 @@ fn create(place: &mut Place<'_, '_>, scratch: &mut Scratch, how: &Count) -> Resu
     let mut digits = itoa::Buffer::new();
     let value = Value::Inline(digits.format(number).as_bytes());
     place.partition.set_item(&place.key, value, expiry, &extra, place.now_ms)?;
-    Ok(counted(number, how.cas, &extra, at(expiry, None), scratch))
+    Ok(counted(number, how.cas, &extra, (None, at(expiry, None)), scratch))
 }
 
+/// `expire_at_ms`: before and after.
 fn counted(
     number: u64,
     cas: bool,
     extra: &Extra,
-    expire_at_ms: Option<u64>,
+    expire_at_ms: (Option<u64>, Option<u64>),
     scratch: &mut Scratch,
 ) -> Outcome {
+    let (expire_at_ms_before, expire_at_ms) = expire_at_ms;
     let mut digits = itoa::Buffer::new();
     let digits = copied(digits.format(number).as_bytes(), scratch);
     let cas = if cas { extra.meta.map_or(0, |meta| meta.cas) } else { 0 };
@@ -418,13 +423,19 @@ fn counted(
         flags: extra.flags,
         cas,
         expire_at_ms,
+        expire_at_ms_before,
         ..Item::default()
     };
     answer(item, scratch)
 }
 
-/// Decimal digits and nothing else.
+/// Decimal digits, which may have spaces behind them: memcached pads a number that loses a digit (protocol.txt, "Increment/Decrement"),
+/// and a value that was copied from there may have them.
 fn number(value: &[u8]) -> Option<u64> {
-    let digits = !value.is_empty() && value.len() <= MOST_DIGITS && value.iter().all(u8::is_ascii_digit);
-    if digits { str::from_utf8(value).ok()?.parse().ok() } else { None }
+    if value.len() > MOST_DIGITS {
+        return None;
+    }
+    let digits = value.iter().rposition(|byte| *byte != b' ').map_or(&[][..], |last| &value[..=last]);
+    let sound = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
+    if sound { str::from_utf8(digits).ok()?.parse().ok() } else { None }
 }

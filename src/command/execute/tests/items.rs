@@ -230,7 +230,9 @@ fn a_cas_changes_with_every_change_but_a_touch() {
         let touched = fetch(&mut client, Fetch { touch: Some(touch), ..ALL }).unwrap();
         assert_eq!(touched.cas, last);
         assert_eq!(touched.expire_at_ms, if let Expiry::At(at) = touch { Some(at) } else { None });
-        assert_eq!(fetch(&mut client, ALL), Some(Item { hit_before: true, ..touched }));
+        let before = touched.expire_at_ms;
+        let then = Item { hit_before: true, expire_at_ms_before: before, ..touched };
+        assert_eq!(fetch(&mut client, ALL), Some(then));
     }
     // One that ends it is still answered.
     let end = Fetch { touch: Some(Expiry::At(BEGIN)), ..ALL };
@@ -352,10 +354,15 @@ fn counting() {
     let end = Count { touch: Some(Expiry::At(BEGIN)), ..up };
     assert_eq!(count(&mut client, end).2, "5");
     assert_eq!(count(&mut client, up).0, Outcome::Nil);
-    for value in ["", "-1", "+1", "1 ", "1.0", "184467440737095516150", "18446744073709551616", "x"] {
+    for value in
+        ["", " ", "-1", "+1", " 1", "1 1", "1\n", "1.0", "184467440737095516150", "18446744073709551616", "x"]
+    {
         store(&mut client, value.as_bytes(), SET);
         assert_eq!(count(&mut client, up).0, Outcome::NotANumber, "{value:?}");
     }
+    store(&mut client, b"99  ", SET);
+    assert_eq!(count(&mut client, up).2, "100");
+    assert_eq!(client.run("GET k"), "$3 100");
 }
 
 #[test]

@@ -569,8 +569,11 @@ fn foretell_count(how: &Count, old: Option<Model>) -> Foretold {
     if !old.value.is_empty() && how.compare.is_some() && how.compare != old.cas {
         return (Answer::Plain(Outcome::Exists), Some(old));
     }
-    let digits =
-        String::from_utf8(old.value.clone()).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    let text = String::from_utf8(old.value.clone()).unwrap_or_default();
+    let digits = Some(text.trim_end_matches(' ')).filter(|digits| {
+        // Longer ones could only be numbers with zeros in front.
+        old.value.len() <= 20 && digits.bytes().all(|byte| byte.is_ascii_digit())
+    });
     let Some(number) = digits.and_then(|digits| digits.parse::<u64>().ok()) else {
         return (Answer::Plain(Outcome::NotANumber), Some(old));
     };

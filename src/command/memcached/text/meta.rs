@@ -32,6 +32,7 @@ pub fn plan<'a>(
         written: meta.written,
         binary: meta.binary,
         quiet: meta.quiet,
+        known: meta.compare.filter(|_| meta.verb == MetaVerb::Get),
         sent: meta.data.len(),
         now_ms: ctx.now_ms,
     });
@@ -64,7 +65,7 @@ fn get<'a>(meta: &Meta<'a>, ctx: &PlanContext<'a, '_>) -> Op<'a> {
     };
     Op::Fetch(ctx.bump.alloc(Fetch {
         value: meta.value,
-        cas: meta.cas,
+        cas: meta.cas || meta.compare.is_some(),
         access: meta.access,
         no_bump: meta.no_bump,
         bystander: false,

@@ -127,7 +127,8 @@ fn meta(form: &MetaForm<'_>, outcome: &Outcome, item: Option<&Item>, scratch: &S
     if usual && form.quiet {
         return;
     }
-    let value = item.filter(|_| has_flag(form.flags, b'v') && form.verb != MetaVerb::Set);
+    let known = |item: &Item| form.known.is_some_and(|cas| cas == item.cas);
+    let value = item.filter(|item| has_flag(form.flags, b'v') && form.verb != MetaVerb::Set && !known(item));
     match value {
         Some(item) => {
             out.put(b"VA ");
@@ -135,8 +136,11 @@ fn meta(form: &MetaForm<'_>, outcome: &Outcome, item: Option<&Item>, scratch: &S
         }
         None => out.put(code),
     }
+    // A time that was to be set is shown by what stands behind it: flags take effect in their order.
+    let mut touched = false;
     for flag in words(form.flags) {
-        answer_flag(form, flag, item, out);
+        touched |= matches!(flag[0], b'T' | b'N');
+        answer_flag(form, flag, touched, item, out);
     }
     if let Some(item) = item.filter(|_| form.verb == MetaVerb::Get) {
         for (holds, mark) in [(item.taken, b" Z"), (item.stale, b" X"), (item.won, b" W")] {
@@ -156,7 +160,7 @@ fn has_flag(flags: &[u8], letter: u8) -> bool {
 }
 
 /// What one flag asks to be told. Opaque and key come with every reply, the rest with an item.
-fn answer_flag(form: &MetaForm<'_>, flag: &[u8], item: Option<&Item>, out: &mut ReplyBuf) {
+fn answer_flag(form: &MetaForm<'_>, flag: &[u8], touched: bool, item: Option<&Item>, out: &mut ReplyBuf) {
     match (flag[0], form.verb, item) {
         (b'O', ..) => {
             out.put(b" ");
@@ -174,10 +178,13 @@ fn answer_flag(form: &MetaForm<'_>, flag: &[u8], item: Option<&Item>, out: &mut 
             with(b" s", item.map_or(form.sent, |item| item.value_len) as u64, out);
         }
         (b'c', MetaVerb::Get | MetaVerb::Count, Some(item)) => with(b" c", item.cas, out),
-        (b't', MetaVerb::Get | MetaVerb::Count, Some(item)) => match left_s(item, form.now_ms) {
-            Some(seconds) => with(b" t", seconds, out),
-            None => out.put(b" t-1"),
-        },
+        (b't', MetaVerb::Get | MetaVerb::Count, Some(item)) => {
+            let at_ms = if touched { item.expire_at_ms } else { item.expire_at_ms_before };
+            match left_s(at_ms, form.now_ms) {
+                Some(seconds) => with(b" t", seconds, out),
+                None => out.put(b" t-1"),
+            }
+        }
         (b's', MetaVerb::Get, Some(item)) => with(b" s", item.value_len as u64, out),
         (b'f', MetaVerb::Get, Some(item)) => with(b" f", u64::from(item.flags), out),
         (b'l', MetaVerb::Get, Some(item)) => with(b" l", u64::from(item.idle_s), out),
@@ -192,15 +199,15 @@ fn with(letter: &[u8], value: u64, out: &mut ReplyBuf) {
 }
 
 /// Whole seconds until an item expires, rounded up: what was set with T30 has 30 for its first second. `None`: never.
-fn left_s(item: &Item, now_ms: u64) -> Option<u64> {
-    Some(item.expire_at_ms?.saturating_sub(now_ms).div_ceil(1000))
+fn left_s(at_ms: Option<u64>, now_ms: u64) -> Option<u64> {
+    Some(at_ms?.saturating_sub(now_ms).div_ceil(1000))
 }
 
 /// me: there are no slab classes, so every item is in the first; the size is that of key and value.
 fn debug(written: &[u8], key: &[u8], item: &Item, now_ms: u64, out: &mut ReplyBuf) {
     out.put(b"ME ");
     out.put(written);
-    match left_s(item, now_ms) {
+    match left_s(item.expire_at_ms, now_ms) {
         Some(seconds) => with(b" exp=", seconds, out),
         None => out.put(b" exp=-1"),
     }

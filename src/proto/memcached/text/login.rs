@@ -16,6 +16,7 @@ const UNAUTHENTICATED: &[u8] = b"CLIENT_ERROR unauthenticated\r\n";
 const BAD_END: &[u8] = b"CLIENT_ERROR bad command line termination\r\n";
 const BAD_TOKEN: &[u8] = b"CLIENT_ERROR bad authentication token format\r\n";
 pub const WRONG: &[u8] = b"CLIENT_ERROR authentication failure\r\n";
+const TOO_LONG: &[u8] = b"CLIENT_ERROR auth token too long\r\n";
 pub const RIGHT: &[u8] = b"STORED\r\n";
 
 /// Longest name and password, bytes, with the space between them.
@@ -63,7 +64,7 @@ pub fn login<'a>(rest: &'a [u8], state: &mut State) -> Login<'a> {
     };
     if len > LONGEST {
         state.within = Within::Refused(len.saturating_add(2));
-        return Login::Reply { reply: WRONG, consumed: line_len };
+        return Login::Reply { reply: TOO_LONG, consumed: line_len };
     }
     let block = super::storage::Block { len, rest, line_len };
     let (data, consumed) = match block.data() {

@@ -204,6 +204,8 @@ pub struct MetaForm<'a> {
     /// It is base64.
     pub binary: bool,
     pub quiet: bool,
+    /// The CAS whose value the client has already (`C` of mg).
+    pub known: Option<u64>,
     /// Length of the data block (ms).
     pub sent: usize,
     pub now_ms: u64,

@@ -352,7 +352,7 @@ fn a_password_may_have_spaces_and_nothing_else_is_served() {
         (b"set a 0 0 x\r\n", "CLIENT_ERROR unauthenticated\r\n"),
         (b"set a 0 0 7\r\ndefault\r\n", "CLIENT_ERROR bad authentication token format\r\n"),
         (b"set a 0 0 3\r\na bcde", "CLIENT_ERROR bad command line termination\r\n"),
-        (b"set a 0 0 99999\r\n", "CLIENT_ERROR authentication failure\r\n"),
+        (b"set a 0 0 99999\r\n", "CLIENT_ERROR auth token too long\r\n"),
     ] {
         match login(stream, &mut State::default()) {
             Login::Reply { reply: said, .. } => assert_eq!(said, reply.as_bytes()),
@@ -376,6 +376,7 @@ fn item() -> Item {
         flags: 9,
         cas: 77,
         expire_at_ms: Some(10_500),
+        expire_at_ms_before: Some(10_500),
         idle_s: 3,
         hit_before: true,
         ..Item::default()
@@ -424,11 +425,14 @@ fn meta_replies_follow_the_order_of_the_flags() {
         written: b"a2V5",
         binary: true,
         quiet: words(flags).any(|flag| flag == b"q"),
+        known: words(flags).any(|flag| flag == b"C77").then_some(77),
         sent: 4,
         now_ms: 500,
     };
     let stale = Item { stale: true, won: true, ..item() };
-    let taken = Item { stale: true, taken: true, expire_at_ms: None, ..item() };
+    let taken = Item { stale: true, taken: true, expire_at_ms: None, expire_at_ms_before: None, ..item() };
+    let touched = Item { expire_at_ms: Some(90_500), ..item() };
+    let made = Item { expire_at_ms_before: None, won: true, ..item() };
     let (get, set) = (MetaVerb::Get, MetaVerb::Set);
     for (verb, flags, outcome, item, expected) in [
         (
@@ -440,6 +444,13 @@ fn meta_replies_follow_the_order_of_the_flags() {
         ),
         (get, b"t", Outcome::Item(0), stale, "HD t10 X W|"),
         (get, b"t v", Outcome::Item(0), taken, "VA 5 t-1 Z X|value|"),
+        (get, b"t T90", Outcome::Item(0), touched, "HD t10|"),
+        (get, b"T90 t", Outcome::Item(0), touched, "HD t90|"),
+        (get, b"t N10", Outcome::Item(0), made, "HD t-1 W|"),
+        (get, b"N10 t", Outcome::Item(0), made, "HD t10 W|"),
+        (MetaVerb::Count, b"t T90", Outcome::Item(0), touched, "HD t10|"),
+        (get, b"v f C77", Outcome::Item(0), item(), "HD f9|"),
+        (get, b"v f C77", Outcome::Item(0), Item { cas: 78, ..item() }, "VA 5 f9|value|"),
         (get, b"k O7", Outcome::Nil, item(), "EN ka2V5 b O7|"),
         (get, b"q k", Outcome::Nil, item(), ""),
         (set, b"c s T30", Outcome::Item(0), item(), "HD c77 s5|"),
