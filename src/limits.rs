@@ -177,6 +177,10 @@ pub const HTTP_FIELDS: usize = 64;
 pub const HTTP_CHUNK_LINE: usize = 256;
 /// A body that nobody wants, because its request is refused, is read up to here, bytes; with a longer one the connection ends.
 pub const HTTP_UNWANTED_BODY: usize = 64 << 10;
+/// A connection that ends while a longer one arrives is kept open meanwhile, so that the client gets to read why: at most this long, and
+/// this long without a byte, milliseconds.
+pub const LINGER_MS: u64 = 10_000;
+pub const LINGER_QUIET_MS: u64 = 1_000;
 /// Largest batch over HTTP, bytes, unless a value may be less still: it is taken apart in memory that no account holds.
 pub const HTTP_BATCH_BYTES: usize = 8 << 20;
 /// Most operations in a batch over HTTP.

@@ -14,6 +14,8 @@ on_every_engine!(
     passwords_origins_and_batches,
     a_batch_may_answer_with_much,
     a_port_of_its_own_speaks_nothing_else,
+    a_refused_upload_is_let_finish,
+    a_port_of_its_own_refuses_in_its_words,
     entity_tags_guard_writes,
 );
 
@@ -247,6 +249,55 @@ fn a_port_of_its_own_speaks_nothing_else(setup: Setup) {
     assert_eq!(read(&mut redis).status, 400);
     redis.expect_closed();
     assert_eq!(server.connect().run("STRLEN a"), Value::Int(1));
+}
+
+fn a_refused_upload_is_let_finish(setup: Setup) {
+    let server = setup.start(&["--requirepass", "secret"]);
+    let auth = "Authorization: Bearer secret";
+    // Beyond a quarter of 64 MB; without a password; a first line without an end.
+    let body = vec![b'x'; 20_000_000];
+    let mut chunked =
+        b"PUT /v1/keys/a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1312d00\r\n".to_vec();
+    chunked.extend(&body);
+    for (upload, status) in [
+        (request("PUT /v1/keys/a", &[auth], &body), 413),
+        (request("PUT /v1/keys/a", &[], &body), 401),
+        (chunked, 401),
+        ([&b"GET /"[..], &body].concat(), 414),
+    ] {
+        let mut conn = server.connect();
+        // The client that writes all before it reads.
+        conn.send(&upload);
+        let reply = read(&mut conn);
+        assert_eq!((reply.status, reply.field("Connection")), (status, Some("close")));
+        conn.expect_closed();
+    }
+    // Who sends nothing is not waited for.
+    let mut silent = server.connect();
+    silent.send(b"PUT /v1/keys/a HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n");
+    assert_eq!(read(&mut silent).status, 401);
+    silent.expect_closed();
+    assert_eq!(ask(&mut server.connect(), "GET /v1/keys/a", &[auth], b"").status, 404);
+}
+
+fn a_port_of_its_own_refuses_in_its_words(setup: Setup) {
+    let (http, memcached) = (support::Ports::reserve(), support::Ports::reserve());
+    let ports = [http.port.to_string(), memcached.port.to_string()];
+    let server =
+        setup.start(&["--max-clients", "1", "--http-port", &ports[0], "--memcached-port", &ports[1]]);
+    let mut first = server.connect();
+    // Who looked whether the server is up may still have the place.
+    support::wait_until("the one place to become free", || {
+        first = server.connect();
+        first.run("PING") == Value::Simple("PONG".into())
+    });
+    let to = |port| Conn::connect(std::net::SocketAddr::from(([127, 0, 0, 1], port)));
+    let mut refused = to(http.port);
+    let reply = read(&mut refused);
+    assert_eq!((reply.status, reply.field("Connection")), (503, Some("close")));
+    refused.expect_closed();
+    let said = to(memcached.port).read_to_close().expect("a refused client is closed");
+    assert_eq!(said, b"SERVER_ERROR max number of clients reached\r\n");
 }
 
 fn entity_tags_guard_writes(setup: Setup) {

@@ -59,7 +59,13 @@ pub fn next<'a>(
         Found::Head(head) => head,
         Found::Skip { consumed } => return Step::Planned { consumed },
         Found::Incomplete { need } => return Step::Incomplete { need },
-        Found::Lost(problem) => return lost(&problem, &Manner::default(), stats),
+        Found::Lost(problem) => {
+            // There may be more of what was too long. Behind a head or a chunk that is broken there is no telling.
+            if matches!(problem.status, 413 | 414 | 431) {
+                state.abandon(usize::MAX);
+            }
+            return lost(&problem, &Manner::default(), stats);
+        }
     };
     let mut manner =
         Manner { connection: head.connection, origin: None, head_only: head.method == Method::Head };
@@ -77,17 +83,21 @@ pub fn next<'a>(
 /// What a head asks for, or why it will not get it.
 #[inline]
 fn asked<'a>(head: &Head<'a>, ctx: &PlanContext<'a, '_>) -> Result<Asked<'a>, Problem> {
-    let target = target::find(head.target)?;
+    let target = target::find(head.target);
     // A browser asks whether it may send the password without sending it.
-    let open = target == Target::Health || head.method == Method::Options;
+    let open = matches!(target, Ok(Target::Health | Target::Readiness)) || head.method == Method::Options;
     if !open && ctx.host.password_required() && !auth::is_right(head.fields.authorization, ctx.host) {
         return Err(problem::UNAUTHORIZED);
     }
+    let target = target?;
     let asked = match (head.method, target) {
         (Method::Unknown, _) => return Err(problem::NO_SUCH_METHOD),
         (Method::Options, target) => Asked::Nothing(options(head, target, ctx)),
         (Method::Post, Target::Batch) => Asked::Batch,
-        (Method::Get | Method::Head, Target::Health) => Asked::Page("ok\n"),
+        (Method::Get | Method::Head, Target::Readiness) if !ctx.host.may_wait() => {
+            return Err(problem::DRAINING);
+        }
+        (Method::Get | Method::Head, Target::Health | Target::Readiness) => Asked::Page("ok\n"),
         (Method::Get | Method::Head, Target::Root) => Asked::Page(ROOT),
         (Method::Get | Method::Head | Method::Put | Method::Delete, Target::Key(text)) => {
             Asked::Key(keys::asked(text, head, ctx)?)
@@ -115,7 +125,7 @@ const ROOT: &str = concat!(
      GET, HEAD, PUT, DELETE  /v1/keys/{key}  one value; escape bytes of the key as %2F\n\
      POST                    /v1/batch       {\"ops\":[{\"op\":\"get\",\"key\":\"a\"}]}\n\
      GET                     /healthz        ok, without a password\n\
-     GET                     /readyz         the same\n\n\
+     GET                     /readyz         the same, and 503 while the server ends\n\n\
      This port speaks Redis's and memcached's protocols, JSON lines and protobuf too. Metrics are on the admin port.\n"
 );
 
@@ -163,20 +173,27 @@ impl<'a> Turn<'_, 'a, '_> {
         if self.ctx.holds(asked.writes()) {
             return Step::Paused;
         }
+        let mut manner = manner;
         let (consumed, body, skip) = if asked_for_body(&asked) {
             let most = asked.longest_body(limits);
             match http::read(self.rest, self.head, state, limits, most) {
                 Read::Whole { consumed, body } => (consumed, body, 0),
                 Read::Incomplete { need } => return self.wait(need, state),
                 Read::Lost(problem::TOO_LARGE) if matches!(asked, Asked::Batch) => {
-                    return lost(&problem::BATCH_TOO_LARGE, &manner, stats);
+                    return self.lost(&problem::BATCH_TOO_LARGE, &manner, state, stats);
                 }
-                Read::Lost(problem) => return lost(&problem, &manner, stats),
+                Read::Lost(problem) => return self.lost(&problem, &manner, state, stats),
             }
         } else {
             match self.without_body() {
-                Some((consumed, skip)) => (consumed, Body::Whole(b""), skip),
-                None => return lost(&problem::TOO_LARGE, &manner, stats),
+                Some((consumed, skip)) => {
+                    if skip > 0 && self.head.expects_continue {
+                        // As in `refuse`.
+                        manner.connection = Connection::Close;
+                    }
+                    (consumed, Body::Whole(b""), skip)
+                }
+                None => return self.lost(&problem::TOO_LARGE, &manner, state, stats),
             }
         };
         state.done(skip);
@@ -232,7 +249,7 @@ impl<'a> Turn<'_, 'a, '_> {
     ) -> Step<'a> {
         // Who waits for leave to send the body will not send it, or will: nobody can tell what the next bytes are.
         let Some((consumed, skip)) = self.without_body().filter(|_| !self.head.expects_continue) else {
-            return lost(problem, &manner, stats);
+            return self.lost(problem, &manner, state, stats);
         };
         if self.head.method == Method::Unknown {
             manner.connection = Connection::Close;
@@ -241,6 +258,23 @@ impl<'a> Turn<'_, 'a, '_> {
         state.done(skip);
         self.answer(|out| put_problem(problem, &manner, out));
         end(consumed, &manner)
+    }
+
+    /// The reply, then the end, while a body may still be arriving.
+    #[cold]
+    fn lost(
+        &self,
+        problem: &Problem,
+        manner: &Manner<'_>,
+        state: &mut State,
+        stats: &mut CommandStats,
+    ) -> Step<'a> {
+        state.abandon(match self.head.framing {
+            Framing::None => 0,
+            Framing::Length(body) => body.saturating_sub(self.rest.len() - self.head.len),
+            Framing::Chunked => usize::MAX,
+        });
+        lost(problem, manner, stats)
     }
 
     fn answer(self, write: impl FnOnce(&mut ReplyBuf)) {

@@ -125,7 +125,9 @@ impl ClientEntry {
     /// It sent so many commands, the last of this name.
     pub fn note_commands(&self, last_name: &[u8], count: u32) {
         if count > 0 {
-            self.last_command.store(table::lookup(last_name).unwrap_or(NO_COMMAND), Relaxed);
+            // Protocols that plan by themselves have no names.
+            let row = if last_name.is_empty() { None } else { table::lookup(last_name) };
+            self.last_command.store(row.unwrap_or(NO_COMMAND), Relaxed);
             self.commands.store(self.commands.load(Relaxed) + u64::from(count), Relaxed);
         }
     }

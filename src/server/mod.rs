@@ -14,6 +14,7 @@ mod parameters;
 mod pause;
 mod pubsub;
 mod pushes;
+mod refusal;
 mod sampler;
 mod settings;
 mod shared;
@@ -27,9 +28,10 @@ pub use mailbox::{Delivery, Message, Publication, Push};
 pub use monitors::write_line;
 pub use pause::Pause;
 pub use pubsub::FanOut;
+pub use refusal::Refusal;
 pub use sampler::{Rates, Sample};
 pub use settings::Settings;
-pub use shared::{Refusal, Shared, WorkerHandle};
+pub use shared::{Shared, WorkerHandle};
 pub use start::{RunError, run};
 
 /// A server without threads, for tests of what surrounds it.

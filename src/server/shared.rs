@@ -18,6 +18,7 @@ use super::memcached::ScheduledFlush;
 use super::monitors::Monitors;
 use super::pause::Pause;
 use super::pubsub::PubSub;
+use super::refusal::Refusal;
 use super::sampler::{Sample, Sampler};
 use super::settings::Settings;
 use super::tracking::TrackingTable;
@@ -38,28 +39,6 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-/// Why a connection is not let in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    MaxClients,
-    Protected,
-}
-
-impl Refusal {
-    /// The whole reply that it gets, as RESP, before it is closed.
-    pub fn text(self) -> &'static str {
-        match self {
-            Refusal::MaxClients => "-ERR max number of clients reached\r\n",
-            Refusal::Protected => {
-                "-DENIED KV-Cache runs in protected mode: no password is set, so only clients on the loopback interface of its own \
-                 machine are served. To let others in, choose one: 1) set a password, by KV_REQUIREPASS or --requirepass \
-                 at its start, or by 'CONFIG SET requirepass <password>' over loopback; 2) turn protected mode off, by \
-                 --protected-mode no or 'CONFIG SET protected-mode no', if nobody but you can reach this port.\r\n"
-            }
-        }
-    }
-}
 
 /// One worker, seen from outside.
 pub struct WorkerHandle {

@@ -46,6 +46,14 @@ impl Codec {
             Protocol::Protobuf => Codec::Protobuf(protobuf::State::default()),
         }
     }
+
+    /// Bytes of a request already answered that are still to come.
+    pub fn unread(&self) -> usize {
+        match self {
+            Codec::Http(state) => state.unread(),
+            _ => 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -76,6 +84,8 @@ pub struct Conn {
     pub ended: bool,
     /// Parse no more; close when everything is sent.
     pub closing: bool,
+    /// Closing: bytes of the last request that are let come first, since closing before them could cost the peer the reply.
+    pub unread: usize,
     /// Whole requests may be in the inbox: it waits for its turn, for the end of CLIENT PAUSE, or for the peer to read.
     pub waits: bool,
     /// It is on the list of those for whom something has come that they did not ask for.
@@ -106,6 +116,7 @@ impl Conn {
             recv_paused: false,
             ended: false,
             closing: false,
+            unread: 0,
             waits: false,
             pushed: false,
             told_to_move: false,

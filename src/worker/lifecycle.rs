@@ -9,7 +9,6 @@ use crate::conn::Session;
 use crate::limits;
 use crate::ring::{ConnId, Driver, End, RecvRef};
 use crate::server::{Message, Refusal};
-use bytes::Bytes;
 use std::sync::atomic::Ordering::Relaxed;
 
 impl<D: Driver, C: Clock> Worker<D, C> {
@@ -30,17 +29,17 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 self.stats.accepted += 1;
                 self.driver.start_recv(id);
             }
-            Err(refusal) => self.refuse(id, refusal),
+            Err(refusal) => self.refuse(id, listener, refusal),
         }
     }
 
-    /// Says why, in Redis's words, then closes.
-    fn refuse(&mut self, id: ConnId, refusal: Refusal) {
+    /// Says why, in the words of what the listener speaks, then closes.
+    fn refuse(&mut self, id: ConnId, listener: u8, refusal: Refusal) {
         match refusal {
             Refusal::MaxClients => self.stats.refused_max_clients += 1,
             Refusal::Protected => self.stats.refused_protected += 1,
         }
-        self.driver.send_owned(id, vec![Bytes::from_static(refusal.text().as_bytes())]);
+        self.driver.send_owned(id, vec![refusal.reply(self.shared.spoken(listener))]);
         self.driver.close(id, true);
     }
 
@@ -50,6 +49,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let Some(conn) = self.conns.get(id) else { return };
         conn.last_active_ms = self.now_ms;
         if conn.closing {
+            let len = self.driver.received(data).len();
+            self.passed_over(id, len);
             return;
         }
         if conn.source != 0 {
@@ -183,7 +184,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         }
     }
 
-    fn resume_recv(&mut self, id: ConnId) {
+    pub(super) fn resume_recv(&mut self, id: ConnId) {
         let config = &self.shared.config;
         let (max_inbox, watermark) = (config.max_inbox, config.output_high);
         if let Some(conn) = self.conns.get(id)
@@ -239,7 +240,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let mut closing = std::mem::take(&mut self.closing);
         for id in closing.drain(..) {
             let Some(conn) = self.conns.get(id) else { continue };
-            let finished = conn.closing || (conn.ended && !conn.waits);
+            let finished = (conn.closing && conn.unread == 0) || (conn.ended && !conn.waits);
             if !finished || !conn.outbox.is_empty() {
                 // What it waits for will bring it back here.
             } else if conn.answered_in_turn == self.turn {

@@ -16,6 +16,7 @@
 mod batch;
 mod connections;
 mod lifecycle;
+mod linger;
 mod observe;
 mod output;
 mod parked;
@@ -36,6 +37,7 @@ use crate::server::Shared;
 use crate::stats::StatsSnapshot;
 use batch::Batcher;
 use connections::Connections;
+use linger::Lingering;
 use parked::Parked;
 use pushes::Pushed;
 use rounds::{Progress, Rounds, Source, SourceBytes, SourceState, TurnEnv};
@@ -109,6 +111,7 @@ pub struct Worker<D: Driver, C: Clock> {
     closing_next: Vec<ConnId>,
     /// Connections whose socket failed or that must go at once.
     failed: Vec<ConnId>,
+    lingering: Lingering,
     pushed: Pushed,
     upkeep: Upkeep,
     /// Counters of this worker's own; those of driver and rounds join them in `publish`.
@@ -148,6 +151,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             closing: Vec::new(),
             closing_next: Vec::new(),
             failed: Vec::new(),
+            lingering: Lingering::default(),
             pushed: Pushed::default(),
             upkeep: Upkeep::new(first, own, now_ms),
             stats: StatsSnapshot::default(),
@@ -316,7 +320,10 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             SourceState::Closing => {
                 conn.closing = true;
                 conn.inbox = Inbox::default();
-                self.closing_next.push(id);
+                match conn.codec.unread() {
+                    0 => self.closing_next.push(id),
+                    unread => self.linger(id, unread),
+                }
             }
         }
         self.charge(id);

@@ -61,6 +61,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             let first = self.upkeep.first_partition;
             self.upkeep.due.extend(first..first + self.upkeep.own_partitions);
             self.close_idle();
+            self.end_lingering();
             // CONFIG SET maxmemory moves the largest value.
             self.limits = self.shared.parse_limits();
         }

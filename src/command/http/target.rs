@@ -9,8 +9,10 @@ pub enum Target<'a> {
     /// As it stands in the path.
     Key(&'a [u8]),
     Batch,
-    /// `/healthz` and `/readyz`.
+    /// `/healthz`.
     Health,
+    /// `/readyz`.
+    Readiness,
     /// `/`.
     Root,
     /// `*`, of OPTIONS.
@@ -23,7 +25,7 @@ impl Target<'_> {
         match self {
             Target::Key(_) => "Allow: GET, HEAD, PUT, DELETE, OPTIONS\r\n",
             Target::Batch => "Allow: POST, OPTIONS\r\n",
-            Target::Health | Target::Root => "Allow: GET, HEAD, OPTIONS\r\n",
+            Target::Health | Target::Readiness | Target::Root => "Allow: GET, HEAD, OPTIONS\r\n",
             Target::Server => "Allow: GET, HEAD, PUT, DELETE, POST, OPTIONS\r\n",
         }
     }
@@ -42,7 +44,8 @@ pub fn find(target: &[u8]) -> Result<Target<'_>, Problem> {
     let path = memchr::memchr(b'?', target).map_or(target, |question| &target[..question]);
     match path {
         b"/v1/batch" => Ok(Target::Batch),
-        b"/healthz" | b"/readyz" => Ok(Target::Health),
+        b"/healthz" => Ok(Target::Health),
+        b"/readyz" => Ok(Target::Readiness),
         b"/" => Ok(Target::Root),
         b"*" => Ok(Target::Server),
         b"/v1/keys" => Err(problem::EMPTY_KEY),

@@ -245,6 +245,9 @@ fn bodies_that_are_too_long_end_the_connection() {
         let reply = peer.send(format!("{line} HTTP/1.1\r\nHost: h\r\n{length}\r\n\r\n").as_bytes());
         assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")) && peer.closed, "{line}: {reply}");
         assert!(reply.contains("Connection: close"));
+        // It is let come before the connection is closed.
+        let unread = length.strip_prefix("Content-Length: ").map_or(usize::MAX, |len| len.parse().unwrap());
+        assert_eq!(peer.state.unread(), unread, "{line}");
     }
 }
 
@@ -288,7 +291,34 @@ fn a_password_is_asked_for_with_every_request() {
     assert_eq!(peer.status("GET /healthz", &[], ""), 200);
     assert_eq!(peer.status("PUT /v1/keys/a", &[], "v"), 401);
     assert_eq!(peer.status("POST /v1/batch", &[], "{}"), 401);
+    // What there is, and what there is not, is for those who may know.
+    assert_eq!(peer.status("GET /nothing", &[], ""), 401);
     assert_eq!(peer.client.run("EXISTS a"), ":0");
+}
+
+#[test]
+fn a_server_that_ends_is_well_but_not_ready() {
+    let mut peer = Peer::new(FakeHost { password: Some("secret"), ..FakeHost::default() });
+    assert_eq!(peer.status("GET /readyz", &[], ""), 200);
+    peer.client.host.draining = true;
+    assert_eq!(peer.status("GET /readyz", &[], ""), 503);
+    assert_eq!(peer.status("GET /healthz", &[], ""), 200);
+}
+
+#[test]
+fn a_body_that_nobody_waits_for_and_that_may_not_come_ends_the_connection() {
+    for (line, status) in [("GET /v1/keys/a", "404"), ("DELETE /v1/keys/a", "404"), ("PUT /nothing", "404")] {
+        let mut peer = peer();
+        let head = format!("{line} HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n");
+        let reply = peer.send(head.as_bytes());
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status} ")) && peer.closed, "{line}: {reply}");
+        assert!(reply.contains("Connection: close"), "{reply}");
+        assert!(peer.state.unread() <= 9);
+    }
+    // It has come already.
+    let mut peer = peer();
+    let whole = "GET /v1/keys/a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\nab";
+    assert!(peer.send(whole.as_bytes()).starts_with("HTTP/1.1 404 ") && !peer.closed);
 }
 
 #[test]

@@ -40,6 +40,16 @@ impl State {
         *self = State { skip, ..State::default() };
     }
 
+    /// The connection ends; so many bytes of the request (`usize::MAX`: an unknown number) may still come.
+    pub fn abandon(&mut self, unread: usize) {
+        self.done(unread);
+    }
+
+    /// Bytes to come of a request that is answered.
+    pub fn unread(&self) -> usize {
+        self.skip
+    }
+
     /// Whether the client is to be told now that its body is welcome; true once for a request.
     pub fn may_continue(&mut self) -> bool {
         !std::mem::replace(&mut self.continued, true)

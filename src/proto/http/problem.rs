@@ -84,6 +84,11 @@ pub const HEAD_TOO_LARGE: Problem =
 pub const NO_SUCH_METHOD: Problem = problem(501, "not_implemented", "This method is not known here.");
 pub const NO_SUCH_CODING: Problem = problem(501, "not_implemented", "The only transfer coding is chunked.");
 pub const VERSION: Problem = problem(505, "version_not_supported", "HTTP/1.1 and HTTP/1.0 are spoken here.");
+pub const DRAINING: Problem = problem(
+    503,
+    "draining",
+    "The server ends: it answers what is asked of it, and takes no new connections.",
+);
 pub const OUT_OF_MEMORY: Problem =
     problem(507, "out_of_memory", "Memory is full, and nothing may be evicted or not enough can be.");
 pub const INTERNAL: Problem = problem(500, "internal", "An answer that should not be.");
@@ -116,6 +121,7 @@ pub fn status_line(status: u16) -> &'static str {
         417 => "HTTP/1.1 417 Expectation Failed\r\n",
         431 => "HTTP/1.1 431 Request Header Fields Too Large\r\n",
         501 => "HTTP/1.1 501 Not Implemented\r\n",
+        503 => "HTTP/1.1 503 Service Unavailable\r\n",
         505 => "HTTP/1.1 505 HTTP Version Not Supported\r\n",
         507 => "HTTP/1.1 507 Insufficient Storage\r\n",
         _ => "HTTP/1.1 500 Internal Server Error\r\n",

@@ -261,6 +261,19 @@ fn a_reply_says_what_is_known_of_the_item() {
         "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: 5\r\n{fields}value"
     );
     assert_eq!(reply(read, manner, Outcome::Item(0)), whole);
+    // The short way for what is wanted most says the same.
+    let stays = Scratch {
+        bytes: scratch.bytes.clone(),
+        items: vec![Item { expire_at_ms: None, ..scratch.items[0] }],
+        ..Scratch::default()
+    };
+    for connection in [Connection::Keep, Connection::KeepSaid] {
+        let mut out = ReplyBuf::default();
+        let form = Form { kind: read, manner: Manner { connection, ..manner }, now_ms: 1_000 };
+        encode(&form, b"k", &Outcome::Item(0), &stays, &mut out);
+        let text = String::from_utf8(out.bytes).unwrap().replace("Connection: keep-alive\r\n", "");
+        assert_eq!(text, whole.replace("Cache-Control: max-age=2\r\nX-TTL-Ms: 2500\r\n", ""));
+    }
     let head_only = Manner { head_only: true, ..manner };
     assert_eq!(reply(read, head_only, Outcome::Item(0)), whole.strip_suffix("value").unwrap());
     let unmodified = Kind::Read { if_match: None, if_none_match: tags("\"1\", W/\"7\"") };

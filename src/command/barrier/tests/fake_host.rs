@@ -23,6 +23,7 @@ pub struct FakeHost {
     pub observer: Observer,
     pub times: Vec<Histogram>,
     pub debug: bool,
+    pub draining: bool,
 }
 
 impl FakeHost {
@@ -160,7 +161,7 @@ impl Host for FakeHost {
     }
 
     fn may_wait(&self) -> bool {
-        true
+        !self.draining
     }
 
     fn wait_begins(&self, _hash: u64, _client: u64) {}
