@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Deliveries are bounded: for what does not fit, the connections that would have got it are marked and closed, as any that do not keep up.
-//! Wakes are system calls, so they come last, when no lock is held: see [`Wakes`].
+//! Wakes are system calls, so they come last, when no lock is held: see [`Wakes`]; and while a transaction or a script holds partitions they
+//! wait for its end ([`hold_wakes`]).
 
 use super::clients::ClientEntry;
 use super::shared::Shared;
@@ -16,6 +17,7 @@ use crate::store::Budget;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -112,6 +114,33 @@ impl Mailbox {
         deliveries.waiting.push(delivery);
         true
     }
+}
+
+thread_local! {
+    /// Whom this thread is to wake when it holds no partitions any more; `None`: it holds none.
+    static HELD: RefCell<Option<SmallVec<[usize; 8]>>> = const { RefCell::new(None) };
+}
+
+/// From now on this thread holds partitions: it wakes nobody.
+pub(super) fn hold_wakes() {
+    HELD.with(|held| held.borrow_mut().get_or_insert_default());
+}
+
+/// It holds none any more; returns whom it has to wake.
+pub(super) fn held_wakes() -> SmallVec<[usize; 8]> {
+    HELD.with(|held| held.borrow_mut().take()).unwrap_or_default()
+}
+
+/// Whether waking this worker has been put off.
+pub(super) fn wake_waits(worker: usize) -> bool {
+    HELD.with(|held| {
+        let mut held = held.borrow_mut();
+        let Some(workers) = held.as_mut() else { return false };
+        if !workers.contains(&worker) {
+            workers.push(worker);
+        }
+        true
+    })
 }
 
 /// Workers to be woken when this is dropped: hold no lock then.

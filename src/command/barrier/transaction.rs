@@ -85,13 +85,16 @@ pub fn exec(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flo
     }
     let store = ctx.store;
     let watched_keys: Keys<'_> = watched.iter().map(|one| store.key(one.db, &one.key)).collect();
-    ctx.held = Some(partitions(&transaction, &watched_keys, ctx));
+    ctx.hold(|ctx| partitions(&transaction, &watched_keys, ctx));
     if unchanged(&watched, &watched_keys, ctx) {
         run_all(&transaction, ctx, out);
     } else {
         out.null_array();
     }
-    ctx.held = None;
+    ctx.free();
+    if let Some(scripts) = &mut ctx.scripts {
+        scripts.tidy();
+    }
     Flow::Continue
 }
 
