@@ -123,7 +123,7 @@ thread_local! {
 
 /// From now on this thread holds partitions: it wakes nobody.
 pub(super) fn hold_wakes() {
-    HELD.with(|held| held.borrow_mut().get_or_insert_default());
+    HELD.with(|held| _ = held.borrow_mut().get_or_insert_default());
 }
 
 /// It holds none any more; returns whom it has to wake.
