@@ -61,6 +61,8 @@ pub enum Push {
     Raw(Bytes),
     /// Keys, as an array, are not what they were; `None`: all of them.
     Invalidate { keys: Option<Bytes>, redirected: bool },
+    /// Keys, as an array, are not what they were, or (`None`) all are not: to be told to the connection that this one has named for that.
+    Redirect(Option<Bytes>),
     /// The connection of this number, which was to be told of invalidations, is gone.
     RedirectBroken(u64),
 }
@@ -73,7 +75,9 @@ impl Delivery {
         let bytes = match self {
             Delivery::Publish(publication) => publication.encoded.len(),
             Delivery::Push { what: Push::Raw(bytes), .. } => bytes.len(),
-            Delivery::Push { what: Push::Invalidate { keys, .. }, .. } => keys.as_ref().map_or(0, Bytes::len),
+            Delivery::Push { what: Push::Invalidate { keys, .. } | Push::Redirect(keys), .. } => {
+                keys.as_ref().map_or(0, Bytes::len)
+            }
             Delivery::Push { what: Push::RedirectBroken(_), .. } => 0,
         };
         bytes + DELIVERY_OVERHEAD
@@ -92,6 +96,28 @@ pub struct Mailbox {
     /// Each at most once, but for `Unpark`: of those there is one for each who waits, as it waits no more then.
     messages: Mutex<Vec<Message>>,
     deliveries: Mutex<Deliveries>,
+    /// Keys that the worker reads in this round for clients whose invalidations go elsewhere.
+    pub(super) rechecks: Mutex<Rechecks>,
+}
+
+/// Reads to be looked at again; bounded in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Rechecks {
+    pub keys: Vec<(Arc<ClientEntry>, Box<[u8]>)>,
+    bytes: usize,
+    /// Clients that have read more than there is room for: for them everything counts as changed.
+    pub all: Vec<Arc<ClientEntry>>,
+}
+
+impl Rechecks {
+    pub fn note(&mut self, client: Arc<ClientEntry>, key: &[u8]) {
+        if self.bytes + key.len() <= limits::TRACKING_RECHECK_BYTES {
+            self.bytes += key.len() + DELIVERY_OVERHEAD;
+            self.keys.push((client, key.into()));
+        } else if self.all.iter().all(|other| other.id != client.id) {
+            self.all.push(client);
+        }
+    }
 }
 
 impl Mailbox {

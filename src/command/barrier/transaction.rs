@@ -13,7 +13,7 @@ use super::locked::{Keys, LockedSet, keys, with_room};
 use super::reply;
 use crate::command::held::Runner;
 use crate::command::table::{self, COMMANDS, ErrorText, Kind};
-use crate::command::{Context, Flow, refused};
+use crate::command::{Context, Flow, reads, refused};
 use crate::conn::{Transaction, Watched};
 use crate::limits::WATCHED_KEYS;
 use crate::proto::resp::Writer;
@@ -104,6 +104,7 @@ fn run_all(transaction: &Transaction, ctx: &mut Context<'_>, out: &mut Writer<'_
     let mut args = Vec::new();
     for index in 0..transaction.len() {
         transaction.command(index, &mut args);
+        reads::note(ctx.session, &args, ctx.host.pushes());
         runner.run(&args, ctx, out.buffer());
     }
 }
