@@ -142,6 +142,9 @@ pub const TRACKING_PREFIXES: usize = 1_000;
 pub const TRACKING_KEYS: usize = 1_000_000;
 /// That table takes at most the memory limit divided by this.
 pub const TRACKING_SHARE: usize = 16;
+/// Keys, bytes, that a worker reads in one round for clients which have their invalidations sent to another connection, and looks at again;
+/// beyond it these are told to forget all.
+pub const TRACKING_RECHECK_BYTES: usize = 4 << 20;
 /// What others have for a worker's connections and it has not taken, bytes: the memory limit divided by this, and at most so many.
 /// Connections that would have got what is beyond are closed as slow readers.
 pub const MAILBOX_SHARE: usize = 32;

@@ -15,6 +15,7 @@ on_every_engine!(
     a_thousand_subscribers_get_every_message_in_order,
     large_messages_are_whole,
     monitors_see_commands_without_secrets,
+    monitors_see_transactions_once_and_other_protocols,
     a_monitor_that_never_reads_is_closed,
     subscriptions_are_bounded_and_shown,
     messages_and_replies_keep_apart_under_load,
@@ -282,6 +283,36 @@ fn monitors_see_commands_without_secrets(setup: Setup) {
             "$3 end" => break,
             line => assert!(line.contains("RESET"), "{line}"),
         }
+    }
+}
+
+fn monitors_see_transactions_once_and_other_protocols(setup: Setup) {
+    let server = setup.start(&[]);
+    let (mut monitor, mut conn) = (server.connect(), server.connect());
+    assert_eq!(ask(&mut monitor, "MONITOR"), "+OK");
+    conn.send(&[resp("MULTI"), resp("SET k v"), resp("MGET k"), resp("EXEC")].concat());
+    (0..4).for_each(|_| _ = conn.read());
+    let mut shown = |count: usize| -> Vec<String> {
+        (0..count).map(|_| next(&mut monitor).split_once(" [0 127.0.0.1:").unwrap().1.to_owned()).collect()
+    };
+    let without_port = |line: &String| line.trim_start_matches(|c: char| c.is_ascii_digit()).to_owned();
+    let lines: Vec<String> = shown(4).iter().map(without_port).collect();
+    assert_eq!(lines, ["] \"MULTI\"", "] \"SET\" \"k\" \"v\"", "] \"MGET\" \"k\"", "] \"EXEC\""]);
+    for (request, expected) in [
+        (
+            "set m 0 0 1\r\nx\r\nget m n\r\n",
+            &["memcached] \"set\" \"m\"", "memcached] \"get\" \"m\"", "memcached] \"get\" \"n\""][..],
+        ),
+        ("mg m v\r\nnonsense\r\n", &["memcached] \"mg\" \"m\""]),
+        ("PUT /v1/keys/h HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\nx", &["http] \"SET\" \"h\""]),
+        ("GET /v1/keys/h HTTP/1.1\r\nHost: x\r\n\r\n", &["http] \"GET\" \"h\""]),
+        ("DELETE /v1/keys/h HTTP/1.1\r\nHost: x\r\n\r\n", &["http] \"DEL\" \"h\""]),
+    ] {
+        let mut other = server.connect();
+        other.send(request.as_bytes());
+        let lines: Vec<String> =
+            shown(expected.len()).iter().map(|line| line.split_once(' ').unwrap().1.to_owned()).collect();
+        assert_eq!(lines, expected, "{request}");
     }
 }
 

@@ -66,6 +66,8 @@ fn an_endless_script_is_stopped_for_everybody(setup: Setup) {
         "while true do pcall(function() while true do end end) end",
         "return string.find(string.rep('a', 100), string.rep('a-', 40) .. 'b')",
         "redis.call('set', 'big', string.rep('x', 400000)) while true do redis.call('get', 'big') end",
+        "local a, t = string.rep('x', 200000), {} for i = 1, 100000 do t[i] = a .. (i % 3) if i > 3 then t[i] = t[i % 3 + 1] end end \
+         table.sort(t) return 1",
     ] {
         let begun = Instant::now();
         let reply = conn.command(&["EVAL", source, "0"]);
@@ -79,7 +81,16 @@ fn an_endless_script_is_stopped_for_everybody(setup: Setup) {
         assert_eq!(server.connect().run("PING"), Value::Simple("PONG".into()));
     }
     let metrics = support::Metrics::read(server.admin_address());
-    assert_eq!(metrics.sum("kv_scripts_stopped_total"), Some(3.0));
+    assert_eq!(metrics.sum("kv_scripts_stopped_total"), Some(4.0));
+    // A few tables that stand for more values than there is time, or room, for.
+    for source in [
+        "local t = {} for _ = 1, 60 do t = {t, t} end return t",
+        "local t = {} for _ = 1, 60 do t = {map = {[1] = t, [2] = t}} end return t",
+    ] {
+        let begun = Instant::now();
+        assert!(conn.command(&["EVAL", source, "0"]).is_error(), "{source}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{source}: {:?}", begun.elapsed());
+    }
 }
 
 /// What a lock is for: whoever has it is alone.

@@ -14,7 +14,10 @@ on_every_engine!(
     another_connection_is_told_in_resp2,
     caching_is_chosen_by_command,
     a_cache_is_never_stale,
+    caching_holds_for_a_whole_transaction,
     reads_of_a_transaction_are_remembered_when_it_runs,
+    reads_of_scripts_are_remembered,
+    what_it_wrote_itself_is_cached_too,
     the_table_is_bounded,
     other_protocols_change_keys_too,
     clients_are_told_where_to_go,
@@ -180,6 +183,73 @@ fn caching_is_chosen_by_command(setup: Setup) {
     assert_eq!(next(&mut optout), ">2 $10 invalidate *1 $1 b");
     for conn in [&mut optin, &mut optout] {
         assert_eq!(ask(conn, "PING"), "+PONG");
+    }
+}
+
+fn caching_holds_for_a_whole_transaction(setup: Setup) {
+    let server = setup.start(&[]);
+    let (mut optin, mut writer) = (tracking(&server, " OPTIN"), server.connect());
+    for (lines, told) in [
+        (&["CLIENT CACHING YES", "MULTI", "GET a", "GET b", "EXEC", "GET c"][..], &["a", "b"][..]),
+        (&["MULTI", "GET a", "CLIENT CACHING YES", "GET b", "GET c", "EXEC", "GET d"], &["b", "c"]),
+        (&["CLIENT CACHING YES", "MULTI", "GET a", "DISCARD", "GET b"], &[]),
+        (&["CLIENT CACHING YES", "CLIENT ID", "GET a", "GET b"], &["a"]),
+    ] {
+        for line in lines {
+            let reply = ask(&mut optin, line);
+            assert!(!reply.starts_with('-'), "{line}: {reply}");
+        }
+        writer.run("MSET a 1 b 1 c 1 d 1");
+        for key in told {
+            assert_eq!(next(&mut optin), format!(">2 $10 invalidate *1 $1 {key}"), "{lines:?}");
+        }
+        assert_eq!(ask(&mut optin, "PING"), "+PONG", "{lines:?}");
+    }
+}
+
+fn reads_of_scripts_are_remembered(setup: Setup) {
+    const READ: &str = "redis.call('mget', 'a', KEYS[1]) redis.pcall('set', 'c', 1) return 1";
+    let server = setup.start(&[]);
+    let (mut reader, mut writer) = (tracking(&server, ""), server.connect());
+    for transaction in [false, true] {
+        if transaction {
+            ask(&mut reader, "MULTI");
+        }
+        reader.send(&support::encode(&["EVAL", READ, "1", "b"]));
+        next(&mut reader);
+        if transaction {
+            assert_eq!(ask(&mut reader, "EXEC"), "*1 :1");
+        }
+        writer.run("MSET a 1 b 1 c 1");
+        for key in ["a", "b"] {
+            assert_eq!(next(&mut reader), format!(">2 $10 invalidate *1 $1 {key}"));
+        }
+        assert_eq!(ask(&mut reader, "PING"), "+PONG");
+    }
+    let mut optin = tracking(&server, " OPTIN");
+    for (caching, told) in [(false, false), (true, true)] {
+        if caching {
+            ask(&mut optin, "CLIENT CACHING YES");
+        }
+        optin.send(&support::encode(&["EVAL", "return redis.call('strlen', 'a')", "0"]));
+        assert_eq!(next(&mut optin), ":1");
+        writer.run("SET a 1");
+        if told {
+            assert_eq!(next(&mut optin), ">2 $10 invalidate *1 $1 a");
+        }
+        assert_eq!(ask(&mut optin, "PING"), "+PONG");
+    }
+}
+
+/// One that does not hear of its own changes writes, reads what it wrote, and hears of the next change by another.
+fn what_it_wrote_itself_is_cached_too(setup: Setup) {
+    let server = setup.start(&[]);
+    let (mut conn, mut writer) = (tracking(&server, " NOLOOP"), server.connect());
+    for round in 0..50 {
+        conn.send(&[resp(&format!("SET k own{round}")), resp("GET k")].concat());
+        assert_eq!((next(&mut conn), next(&mut conn).contains("own")), ("+OK".to_owned(), true));
+        writer.run(&format!("SET k {round}"));
+        assert_eq!(next(&mut conn), ">2 $10 invalidate *1 $1 k");
     }
 }
 

@@ -210,6 +210,12 @@ pub trait Host {
     /// Whether this connection may use DEBUG.
     fn debug_allowed(&self, client: u64) -> bool;
 
+    /// Partitions are about to be held for long: nobody is woken until [`Host::partitions_free`], as that is a system call.
+    fn partitions_held(&self) {}
+
+    /// They are held no more: wakes whom there was reason to wake meanwhile.
+    fn partitions_free(&self) {}
+
     /// DEBUG SLEEP: does nothing for so long.
     fn sleep_ms(&self, ms: u64);
 

@@ -24,6 +24,7 @@ mod ops;
 mod plan;
 pub mod protobuf;
 mod pushes;
+pub mod reads;
 pub mod script;
 pub mod table;
 #[cfg(test)]

@@ -29,6 +29,9 @@ pub trait Pushes {
     /// CLIENT TRACKING: changes are told to the connection from now on, in this way; `None`: no more.
     fn track(&self, id: u64, how: Option<&Tracking>);
 
+    /// A tracking connection is about to read a key, and wants to be told when that changes. `redirects`: another connection is told.
+    fn reads(&self, id: u64, key: &[u8], redirects: bool);
+
     /// Whether the connection that is told instead of this one is gone.
     fn redirect_is_broken(&self, id: u64) -> bool;
 

@@ -229,6 +229,7 @@ impl Pushes for NobodyListens {
         0
     }
     fn track(&self, _id: u64, _how: Option<&Tracking>) {}
+    fn reads(&self, _id: u64, _key: &[u8], _redirects: bool) {}
     fn redirect_is_broken(&self, _id: u64) -> bool {
         false
     }

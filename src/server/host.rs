@@ -1,6 +1,6 @@
 //! The server as commands see it: [`Host`] over [`Shared`].
 
-use super::mailbox::Message;
+use super::mailbox::{self, Message};
 use super::shared::{Shared, unix_us};
 use crate::command::glob::Glob;
 use crate::command::script::ScriptCache;
@@ -130,6 +130,16 @@ impl Host for Shared {
         (now.user_us.saturating_sub(then.user_us), now.system_us.saturating_sub(then.system_us))
     }
 
+    fn partitions_held(&self) {
+        mailbox::hold_wakes();
+    }
+
+    fn partitions_free(&self) {
+        for worker in mailbox::held_wakes() {
+            self.wake(worker);
+        }
+    }
+
     fn may_wait(&self) -> bool {
         !self.is_draining()
     }
@@ -228,6 +238,22 @@ mod tests {
         assert!(shared.take_messages(1).is_empty() && shared.take_messages(0).is_empty());
         shared.dismiss(&client);
         assert_eq!(shared.client_kill(&filter), 0);
+    }
+
+    #[test]
+    fn nobody_is_woken_while_partitions_are_held() {
+        let shared = testing::shared("--threads 2");
+        let waker = Arc::new(CountingWaker::default());
+        shared.worker_ready(1, "sim", Arc::clone(&waker) as Arc<dyn Waker>);
+        shared.partitions_held();
+        shared.send(1, Message::Kill);
+        shared.send(1, Message::Unpark(7));
+        assert_eq!(waker.0.load(Relaxed), 0);
+        shared.partitions_free();
+        assert_eq!(waker.0.load(Relaxed), 1, "once for both");
+        shared.send(1, Message::Kill);
+        assert_eq!(waker.0.load(Relaxed), 2);
+        assert_eq!(shared.take_messages(1).len(), 2);
     }
 
     #[test]

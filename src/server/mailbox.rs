@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Deliveries are bounded: for what does not fit, the connections that would have got it are marked and closed, as any that do not keep up.
-//! Wakes are system calls, so they come last, when no lock is held: see [`Wakes`].
+//! Wakes are system calls, so they come last, when no lock is held: see [`Wakes`]; and while a transaction or a script holds partitions they
+//! wait for its end ([`hold_wakes`]).
 
 use super::clients::ClientEntry;
 use super::shared::Shared;
@@ -16,6 +17,7 @@ use crate::store::Budget;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -59,6 +61,8 @@ pub enum Push {
     Raw(Bytes),
     /// Keys, as an array, are not what they were; `None`: all of them.
     Invalidate { keys: Option<Bytes>, redirected: bool },
+    /// Keys, as an array, are not what they were, or (`None`) all are not: to be told to the connection that this one has named for that.
+    Redirect(Option<Bytes>),
     /// The connection of this number, which was to be told of invalidations, is gone.
     RedirectBroken(u64),
 }
@@ -71,7 +75,9 @@ impl Delivery {
         let bytes = match self {
             Delivery::Publish(publication) => publication.encoded.len(),
             Delivery::Push { what: Push::Raw(bytes), .. } => bytes.len(),
-            Delivery::Push { what: Push::Invalidate { keys, .. }, .. } => keys.as_ref().map_or(0, Bytes::len),
+            Delivery::Push { what: Push::Invalidate { keys, .. } | Push::Redirect(keys), .. } => {
+                keys.as_ref().map_or(0, Bytes::len)
+            }
             Delivery::Push { what: Push::RedirectBroken(_), .. } => 0,
         };
         bytes + DELIVERY_OVERHEAD
@@ -90,6 +96,28 @@ pub struct Mailbox {
     /// Each at most once, but for `Unpark`: of those there is one for each who waits, as it waits no more then.
     messages: Mutex<Vec<Message>>,
     deliveries: Mutex<Deliveries>,
+    /// Keys that the worker reads in this round for clients whose invalidations go elsewhere.
+    pub(super) rechecks: Mutex<Rechecks>,
+}
+
+/// Reads to be looked at again; bounded in bytes.
+#[derive(Debug, Default)]
+pub(super) struct Rechecks {
+    pub keys: Vec<(Arc<ClientEntry>, Box<[u8]>)>,
+    bytes: usize,
+    /// Clients that have read more than there is room for: for them everything counts as changed.
+    pub all: Vec<Arc<ClientEntry>>,
+}
+
+impl Rechecks {
+    pub fn note(&mut self, client: Arc<ClientEntry>, key: &[u8]) {
+        if self.bytes + key.len() <= limits::TRACKING_RECHECK_BYTES {
+            self.bytes += key.len() + DELIVERY_OVERHEAD;
+            self.keys.push((client, key.into()));
+        } else if self.all.iter().all(|other| other.id != client.id) {
+            self.all.push(client);
+        }
+    }
 }
 
 impl Mailbox {
@@ -112,6 +140,33 @@ impl Mailbox {
         deliveries.waiting.push(delivery);
         true
     }
+}
+
+thread_local! {
+    /// Whom this thread is to wake when it holds no partitions any more; `None`: it holds none.
+    static HELD: RefCell<Option<SmallVec<[usize; 8]>>> = const { RefCell::new(None) };
+}
+
+/// From now on this thread holds partitions: it wakes nobody.
+pub(super) fn hold_wakes() {
+    HELD.with(|held| _ = held.borrow_mut().get_or_insert_default());
+}
+
+/// It holds none any more; returns whom it has to wake.
+pub(super) fn held_wakes() -> SmallVec<[usize; 8]> {
+    HELD.with(|held| held.borrow_mut().take()).unwrap_or_default()
+}
+
+/// Whether waking this worker has been put off.
+pub(super) fn wake_waits(worker: usize) -> bool {
+    HELD.with(|held| {
+        let mut held = held.borrow_mut();
+        let Some(workers) = held.as_mut() else { return false };
+        if !workers.contains(&worker) {
+            workers.push(worker);
+        }
+        true
+    })
 }
 
 /// Workers to be woken when this is dropped: hold no lock then.

@@ -53,17 +53,16 @@ impl Shared {
 }
 
 /// Appends one command as Redis shows it: `+seconds.micros [db address] "name" "argument"…`. `secrets` are the arguments that nobody is to
-/// read. Long ones are cut, unlike there: a line must not be as long as the largest value.
+/// read. `protocol` follows the address, with a space in front, where it is not Redis's. Long ones are cut, unlike there: a line must not be as long as the largest value.
 pub fn write_line(
     out: &mut Vec<u8>,
     now_us: u64,
-    db: u8,
-    address: SocketAddr,
+    (db, address, protocol): (u8, SocketAddr, &str),
     args: &[&[u8]],
     secrets: std::ops::Range<usize>,
 ) {
     // Writing to memory does not fail.
-    let _ = write!(out, "+{}.{:06} [{db} {address}]", now_us / 1_000_000, now_us % 1_000_000);
+    let _ = write!(out, "+{}.{:06} [{db} {address}{protocol}]", now_us / 1_000_000, now_us % 1_000_000);
     for (n, arg) in args.iter().take(limits::MONITOR_ARGS).enumerate() {
         out.extend_from_slice(b" \"");
         if secrets.contains(&n) {
@@ -105,13 +104,13 @@ mod tests {
         let mut out = Vec::new();
         let address = "127.0.0.1:5000".parse().unwrap();
         let args: [&[u8]; 3] = [b"SET", b"k", b"v\n\"x\\\x01\xff"];
-        write_line(&mut out, 1_795_654_556_000_591, 3, address, &args, 0..0);
-        write_line(&mut out, 1_000_000, 0, address, &[b"AUTH", b"user", b"secret"], 1..3);
+        write_line(&mut out, 1_795_654_556_000_591, (3, address, ""), &args, 0..0);
+        write_line(&mut out, 1_000_000, (0, address, " http"), &[b"AUTH", b"user", b"secret"], 1..3);
         let text = String::from_utf8(out).unwrap();
         assert_eq!(
             text,
             "+1795654556.000591 [3 127.0.0.1:5000] \"SET\" \"k\" \"v\\n\\\"x\\\\\\x01\\xff\"\r\n\
-             +1.000000 [0 127.0.0.1:5000] \"AUTH\" \"(redacted)\" \"(redacted)\"\r\n"
+             +1.000000 [0 127.0.0.1:5000 http] \"AUTH\" \"(redacted)\" \"(redacted)\"\r\n"
         );
     }
 
@@ -121,7 +120,7 @@ mod tests {
         let long = vec![b'x'; limits::MONITOR_ARG_BYTES + 7];
         let mut args: Vec<&[u8]> = vec![b"k"; limits::MONITOR_ARGS + 2];
         args[1] = &long;
-        write_line(&mut out, 0, 0, "127.0.0.1:5000".parse().unwrap(), &args, 0..0);
+        write_line(&mut out, 0, (0, "127.0.0.1:5000".parse().unwrap(), ""), &args, 0..0);
         let text = String::from_utf8(out).unwrap();
         assert!(text.contains("xxx... (7 more bytes)\" \"k\""));
         assert!(text.ends_with("\"k\" \"... (2 more arguments)\"\r\n"), "{}", &text[text.len() - 60..]);

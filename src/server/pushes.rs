@@ -39,6 +39,10 @@ impl Pushes for Shared {
         self.set_tracking(id, how);
     }
 
+    fn reads(&self, id: u64, key: &[u8], redirects: bool) {
+        self.remember_read(id, key, redirects);
+    }
+
     fn redirect_is_broken(&self, id: u64) -> bool {
         self.clients.find(id).is_some_and(|client| client.is_redirect_broken())
     }

@@ -13,7 +13,7 @@
 
 use super::clients::{ClientEntry, Clients};
 use super::events::Events;
-use super::mailbox::{Mailbox, Message};
+use super::mailbox::{self, Mailbox, Message};
 use super::memcached::ScheduledFlush;
 use super::monitors::Monitors;
 use super::pause::Pause;
@@ -212,7 +212,9 @@ impl Shared {
 
     /// Lets a worker look at its mailbox, once it has its driver.
     pub(super) fn wake(&self, worker: usize) {
-        if let Some(engine) = self.workers[worker].engine.get() {
+        if let Some(engine) = self.workers[worker].engine.get()
+            && !mailbox::wake_waits(worker)
+        {
             engine.waker.wake();
         }
     }

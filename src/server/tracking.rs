@@ -138,6 +138,12 @@ impl TrackingTable {
         self.clients.store(table.trackers.len(), Relaxed);
     }
 
+    /// Whether a change of the key will be told to this client.
+    fn remembers(&self, id: u64, key: &[u8]) -> bool {
+        let table = self.table.lock();
+        table.keys.peek(key).is_some_and(|clients| clients.binary_search(&id).is_ok())
+    }
+
     /// A client is about to read a key. What has to be forgotten for it is told.
     fn remember(&self, id: u64, key: &[u8], budget: &Arc<Budget>, told: &mut Vec<Told>) {
         let max_bytes = budget.limit() / crate::limits::TRACKING_SHARE;
@@ -178,6 +184,7 @@ impl TrackingTable {
             if let Some((key, clients)) = table.keys.pop_entry(key) {
                 table.forgot(&key, &clients);
                 table.tell(&key, &clients, change.origin, budget, told);
+                table.keep_own(key, &clients, change.origin);
             }
         }
         table.broadcast(changes, budget, told);
@@ -215,6 +222,16 @@ impl Table {
     fn forgot(&mut self, key: &[u8], clients: &[u64]) {
         self.items -= clients.len();
         self.bytes -= ENTRY_BYTES + key.len() + (clients.len() - 1) * size_of::<u64>();
+    }
+
+    /// A client that is not told of its own change may have read the key since: it stays in the table, to hear of the next.
+    fn keep_own(&mut self, key: Box<[u8]>, clients: &[u64], origin: u32) {
+        let is_own = |id: &&u64| self.trackers.get(id).is_some_and(|tracker| tracker.is_own(origin));
+        if let Some(id) = clients.iter().find(is_own) {
+            self.items += 1;
+            self.bytes += ENTRY_BYTES + key.len();
+            self.keys.put(key, SmallVec::from_slice(&[*id]));
+        }
     }
 
     /// One message, encoded once, to all clients of a key.
@@ -296,12 +313,49 @@ impl Shared {
     }
 
     /// A tracking client is about to read a key: to be called before the read happens.
-    pub fn remember_read(&self, id: u64, key: &[u8]) {
+    ///
+    /// Whoever is told on the connection that reads gets the reply first, for what is left in its worker's box is taken in a later turn. Where
+    /// another connection is told (`redirects`) that may come before the reply, so such reads are looked at again: see
+    /// [`Shared::recheck_reads`].
+    pub fn remember_read(&self, id: u64, key: &[u8], redirects: bool) {
+        if redirects && let Some(client) = self.clients.find(id) {
+            self.workers[client.worker].mailbox.rechecks.lock().note(client, key);
+        }
         let mut told = Vec::new();
         self.tracking.remember(id, key, self.store.budget(), &mut told);
         if !told.is_empty() {
             self.tell(told, &mut self.wakes());
         }
+    }
+
+    /// After a worker's batch: a key that it has read for a client whose invalidations go elsewhere, and that is forgotten already, has
+    /// changed while it was read. That may have been told before the reply, so it is told again, after it.
+    #[inline]
+    pub fn recheck_reads(&self, worker: usize) {
+        if self.tracking.any() {
+            self.recheck(worker);
+        }
+    }
+
+    #[cold]
+    fn recheck(&self, worker: usize) {
+        let reads = std::mem::take(&mut *self.workers[worker].mailbox.rechecks.lock());
+        let mut wakes = self.wakes();
+        for client in reads.all {
+            self.push_to(&client, Push::Redirect(None), &mut wakes);
+        }
+        for (client, key) in reads.keys {
+            if !self.tracking.remembers(client.id, &key) {
+                let keys = array_of(&[&key], self.store.budget());
+                self.push_to(&client, Push::Redirect(Some(keys)), &mut wakes);
+            }
+        }
+    }
+
+    /// Tells another connection in place of this one that keys are not what they were.
+    pub fn redirect(&self, client: &Arc<ClientEntry>, redirect: u64, keys: Option<Bytes>) {
+        let told = Told { client: Arc::clone(client), redirect: Some(redirect), keys };
+        self.tell(vec![told], &mut self.wakes());
     }
 
     /// All keys have changed: what clients have cached is void.

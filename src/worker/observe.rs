@@ -2,10 +2,11 @@
 //!
 //! Called before a command is executed. So a key is remembered before it is read, and no change in between is missed.
 
-use super::connections::Conn;
+use super::connections::{Codec, Conn};
 use super::rounds::TurnEnv;
-use crate::command::table::{self, COMMANDS, Flags};
-use crate::command::{Host, Spec};
+use crate::command::table::Flags;
+use crate::command::{Host, Op, Request, Spec, reads};
+use crate::proto::Outcome;
 use crate::server;
 
 /// Whether a connection's next command is looked at.
@@ -17,72 +18,76 @@ pub fn is_observed(conn: &Conn, env: &TurnEnv<'_>) -> bool {
 /// Looks at a command that has passed all checks. `lines` is for those who monitor.
 #[cold]
 pub fn command(conn: &Conn, args: &[&[u8]], env: &TurnEnv<'_>, lines: &mut Vec<u8>) {
-    let Some(spec) = spec_of(args) else { return };
-    if conn.session.remembers_reads() && spec.flags.has(Flags::READONLY) {
-        for key in keys_of(spec, args) {
-            env.shared.remember_read(conn.session.id, key);
-        }
-    }
-    if env.shared.monitors.any() && !spec.flags.has(Flags::ADMIN) {
-        let (now_us, db) = (env.shared.time_us(), conn.session.db);
-        server::write_line(lines, now_us, db, conn.client.addr, args, secrets(spec, args));
-    }
+    reads::note(&conn.session, args, env.shared);
+    show(conn, args, env, lines);
 }
 
-/// Looks at what a connection has queued, when EXEC is about to run it.
-pub fn queued(conn: &Conn, env: &TurnEnv<'_>, lines: &mut Vec<u8>) {
-    let Some(transaction) = &conn.session.transaction else { return };
-    let mut args = Vec::new();
-    for index in 0..transaction.len() {
-        args.clear();
-        transaction.command(index, &mut args);
-        command(conn, &args, env, lines);
-    }
-}
-
-/// Looks at a command that runs alone, and, where that is EXEC, first at those that were queued.
+/// Looks at a command that runs alone, and, where that is EXEC, first at those that were queued: what they read is noted when they do
+/// (barrier/transaction.rs), as CLIENT CACHING may be among them.
 #[cold]
 pub fn barrier(conn: &Conn, args: &[&[u8]], env: &TurnEnv<'_>, lines: &mut Vec<u8>) {
     if let Some(transaction) = &conn.session.transaction
-        && spec_of(args).is_some_and(|spec| spec.name == "exec")
+        && reads::row_of(args).is_some_and(|spec| spec.name == "exec")
+        && !transaction.has_failed()
     {
         let mut queued = Vec::new();
         for index in 0..transaction.len() {
             transaction.command(index, &mut queued);
-            command(conn, &queued, env, lines);
+            show(conn, &queued, env, lines);
         }
     }
     command(conn, args, env, lines);
 }
 
-/// CLIENT CACHING holds for one command.
-pub fn executed(conn: &mut Conn, args: &[&[u8]]) {
-    if let Some(tracking) = conn.session.listening.as_mut().and_then(|listening| listening.tracking.as_mut())
-        && tracking.caching
-        && spec_of(args).is_none_or(|spec| spec.name != "client|caching")
+fn show(conn: &Conn, args: &[&[u8]], env: &TurnEnv<'_>, lines: &mut Vec<u8>) {
+    if let Some(spec) = reads::row_of(args)
+        && env.shared.monitors.any()
+        && !spec.flags.has(Flags::ADMIN)
     {
-        tracking.caching = false;
+        let origin = (conn.session.db, conn.client.addr, "");
+        server::write_line(lines, env.shared.time_us(), origin, args, secrets(spec, args));
     }
 }
 
-/// The row of a command line, or of its subcommand.
-fn spec_of(args: &[&[u8]]) -> Option<&'static Spec> {
-    let spec = &COMMANDS[usize::from(table::lookup(args.first()?)?)];
-    Some(args.get(1).and_then(|name| spec.subcommand(name)).unwrap_or(spec))
+/// Shows requests of a protocol that plans by itself: what is done, in Redis's words where they are not memcached's, and to which key.
+#[cold]
+pub fn requests(conn: &Conn, requests: &[Request<'_>], env: &TurnEnv<'_>, lines: &mut Vec<u8>) {
+    let protocol = match conn.codec {
+        Codec::Text(_) | Codec::Binary(_) => " memcached",
+        Codec::Http(_) => " http",
+        Codec::Protobuf(_) => " protobuf",
+        Codec::Resp(_) | Codec::Json(_) | Codec::Unknown => "",
+    };
+    // What has been answered already was refused, or is about no key.
+    for request in requests.iter().filter(|request| matches!(request.outcome, Outcome::Pending)) {
+        let verb = match (&request.op, &conn.codec) {
+            (op, Codec::Text(_) | Codec::Binary(_)) => match op {
+                Op::Get | Op::GetItem | Op::GetInArray => "get",
+                Op::Set { .. } | Op::SetIf { .. } => "set",
+                op => op.name(),
+            },
+            (Op::Fetch(_) | Op::GetItem, _) => "GET",
+            (Op::Store { .. }, _) => "SET",
+            (Op::Remove(_), _) => "DEL",
+            (Op::Count(_), _) => "INCRBY",
+            (op, _) => op.name(),
+        };
+        let origin = (request.key.db, conn.client.addr, protocol);
+        let args = [verb.as_bytes(), request.key.bytes];
+        server::write_line(lines, env.shared.time_us(), origin, &args, 0..0);
+    }
 }
 
-/// The keys of a command that names them by position, as all do that only read.
-fn keys_of<'a>(spec: &Spec, args: &[&'a [u8]]) -> impl Iterator<Item = &'a [u8]> {
-    let position = |n: i8| {
-        if n < 0 {
-            args.len().saturating_sub(usize::from(n.unsigned_abs()))
-        } else {
-            usize::from(n.unsigned_abs())
-        }
-    };
-    let (first, last) = (position(spec.keys.first), position(spec.keys.last));
-    let keys = if spec.keys.first == 0 { &[][..] } else { args.get(first..=last).unwrap_or_default() };
-    keys.iter().step_by(usize::from(spec.keys.step.unsigned_abs()).max(1)).copied()
+/// CLIENT CACHING holds for one command, which may be a whole transaction; other commands of CLIENT do not count.
+pub fn executed(conn: &mut Conn, args: &[&[u8]]) {
+    let in_multi = conn.session.in_multi();
+    if let Some(tracking) = conn.session.listening.as_mut().and_then(|listening| listening.tracking.as_mut())
+        && tracking.caching
+        && !in_multi
+        && !args[0].eq_ignore_ascii_case(b"client")
+    {
+        tracking.caching = false;
+    }
 }
 
 /// Which arguments nobody is to read.
@@ -100,25 +105,11 @@ fn secrets(spec: &Spec, args: &[&[u8]]) -> std::ops::Range<usize> {
 mod tests {
     use super::*;
 
-    fn keys(line: &str) -> Vec<String> {
-        let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-        keys_of(spec_of(&args).unwrap(), &args).map(|key| String::from_utf8_lossy(key).into_owned()).collect()
-    }
-
-    #[test]
-    fn keys_are_where_the_table_says() {
-        assert_eq!(keys("GET a"), ["a"]);
-        assert_eq!(keys("mget a b c"), ["a", "b", "c"]);
-        assert_eq!(keys("LCS a b LEN"), ["a", "b"]);
-        assert_eq!(keys("OBJECT ENCODING a"), ["a"]);
-        assert!(keys("DBSIZE").is_empty() && keys("SCAN 0").is_empty());
-    }
-
     #[test]
     fn passwords_are_hidden() {
         let hidden = |line: &str| {
             let args: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
-            secrets(spec_of(&args).unwrap(), &args)
+            secrets(reads::row_of(&args).unwrap(), &args)
         };
         assert_eq!(hidden("AUTH secret"), 1..2);
         assert_eq!(hidden("auth user secret"), 1..3);

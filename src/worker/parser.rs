@@ -105,10 +105,15 @@ impl<'a> Parser<'_, 'a> {
             let before = self.requests.len();
             let parsed = match self.parse(conn, rest, &limits) {
                 Found::Parsed(parsed) => parsed,
-                Found::Step(step) => match self.took(step, self.requests.len() - before, progress) {
-                    Some(end) => return end,
-                    None => continue,
-                },
+                Found::Step(step) => {
+                    if self.env.shared.monitors.any() {
+                        observe::requests(conn, &self.requests[before..], self.env, self.lines);
+                    }
+                    match self.took(step, self.requests.len() - before, progress) {
+                        Some(end) => return end,
+                        None => continue,
+                    }
+                }
             };
             match parsed {
                 Parsed::Request { consumed } => {

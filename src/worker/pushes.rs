@@ -40,6 +40,12 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         for delivery in self.shared.take_deliveries(self.id) {
             match delivery {
                 Delivery::Publish(publication) => self.hand_out(&publication, &mut pushed),
+                Delivery::Push { to, what: Push::Redirect(keys) } => {
+                    let conn = self.conns.get(conn_of(to.place()));
+                    if let Some(other) = conn.and_then(|conn| conn.session.tracking()?.redirect) {
+                        self.shared.redirect(&to, other, keys);
+                    }
+                }
                 Delivery::Push { to, what } => {
                     let id = conn_of(to.place());
                     if let Some(conn) = reached(&mut self.conns, id) {
@@ -184,7 +190,8 @@ fn push(conn: &mut Conn, what: &Push) {
             writer.int(i64::try_from(*id).unwrap_or(i64::MAX));
             conn.outbox.push(&out.bytes);
         }
-        Push::RedirectBroken(_) => {}
+        // The one is no matter of this connection's (see `deliver`), the other is for RESP3 only.
+        Push::Redirect(_) | Push::RedirectBroken(_) => {}
     }
 }
 

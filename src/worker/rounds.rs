@@ -276,6 +276,7 @@ impl Rounds {
 
         // Before the replies leave: who reads one and asks for more is not told of less than that.
         env.shared.tell_changes();
+        env.shared.recheck_reads(env.worker);
         env.shared.show_monitors(&mut self.lines);
 
         self.runs = recycle(runs);
@@ -365,9 +366,6 @@ impl Rounds {
             _ => None,
         };
         if let Some(args) = observed {
-            if args[0].eq_ignore_ascii_case(b"exec") {
-                observe::queued(conn, env, &mut self.lines);
-            }
             observe::barrier(conn, args, env, &mut self.lines);
         }
         conn.session.command_begins();

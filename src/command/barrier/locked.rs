@@ -210,6 +210,18 @@ impl<'c> Context<'c> {
         }
     }
 
+    /// Holds partitions for a transaction or a script, until [`Context::free`].
+    pub fn hold(&mut self, partitions: impl FnOnce(&Self) -> LockedSet<'c>) {
+        self.host.partitions_held();
+        self.held = Some(partitions(self));
+    }
+
+    /// Lets them go.
+    pub fn free(&mut self) {
+        self.held = None;
+        self.host.partitions_free();
+    }
+
     /// Makes room for `bytes`, wherever that is possible now.
     pub fn make_room(&mut self, bytes: usize) -> Result<(), WriteError> {
         match &mut self.held {

@@ -50,11 +50,11 @@ fn run(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>, find: Find, 
         };
         let own = ctx.held.is_none();
         if own {
-            ctx.held = Some(LockedSet::all(ctx.store));
+            ctx.hold(|ctx| LockedSet::all(ctx.store));
         }
         scripts.run(&script, rest.split_at(count), read_only, ctx, out);
         if own {
-            ctx.held = None;
+            ctx.free();
             drop(script);
             scripts.tidy();
         }

@@ -13,7 +13,7 @@ use super::locked::{Keys, LockedSet, keys, with_room};
 use super::reply;
 use crate::command::held::Runner;
 use crate::command::table::{self, COMMANDS, ErrorText, Kind};
-use crate::command::{Context, Flow, refused};
+use crate::command::{Context, Flow, reads, refused};
 use crate::conn::{Transaction, Watched};
 use crate::limits::WATCHED_KEYS;
 use crate::proto::resp::Writer;
@@ -85,13 +85,16 @@ pub fn exec(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flo
     }
     let store = ctx.store;
     let watched_keys: Keys<'_> = watched.iter().map(|one| store.key(one.db, &one.key)).collect();
-    ctx.held = Some(partitions(&transaction, &watched_keys, ctx));
+    ctx.hold(|ctx| partitions(&transaction, &watched_keys, ctx));
     if unchanged(&watched, &watched_keys, ctx) {
         run_all(&transaction, ctx, out);
     } else {
         out.null_array();
     }
-    ctx.held = None;
+    ctx.free();
+    if let Some(scripts) = &mut ctx.scripts {
+        scripts.tidy();
+    }
     Flow::Continue
 }
 
@@ -101,6 +104,7 @@ fn run_all(transaction: &Transaction, ctx: &mut Context<'_>, out: &mut Writer<'_
     let mut args = Vec::new();
     for index in 0..transaction.len() {
         transaction.command(index, &mut args);
+        reads::note(ctx.session, &args, ctx.host.pushes());
         runner.run(&args, ctx, out.buffer());
     }
 }

@@ -5,7 +5,7 @@ use super::engine::Watch;
 use super::raise::{Raised, line, refuse};
 use crate::command::held::Runner;
 use crate::command::table::{self, COMMANDS, Flags, Spec};
-use crate::command::{Context, Flow};
+use crate::command::{Context, Flow, reads};
 use crate::conn::Session;
 use crate::proto::ReplyBuf;
 use crate::proto::resp::format_double;
@@ -87,6 +87,7 @@ impl<'r, 'c> Call<'r, 'c> {
         }
         let spec = self.permitted(lua, &args)?;
         debug_assert!(!spec.flags.has(Flags::NOSCRIPT));
+        reads::note(&self.client, &args, self.ctx.host.pushes());
         let Means { runner, reply } = &mut *self.means;
         reply.clear();
         reply.limit(self.watch.memory);

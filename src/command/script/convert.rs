@@ -14,6 +14,7 @@
 //!  (1    =4 txt:            { big_number = }, { verbatim_string = { format =, string = } }
 //! ```
 
+use super::engine::Watch;
 use super::raise::Raised;
 use crate::proto::ReplyBuf;
 use crate::proto::resp::Writer;
@@ -21,6 +22,9 @@ use mlua::{Error, Lua, LuaString, Table, Value};
 
 /// How deep a reply may be nested.
 const DEPTH: usize = 256;
+
+/// Values between two looks at the clock.
+const LOOK_EVERY: u32 = 1024;
 
 const TOO_DEEP: &str = "ERR reached lua stack limit";
 
@@ -131,28 +135,23 @@ fn list(lua: &Lua, rest: &mut &[u8], len: i64) -> mlua::Result<Value> {
 }
 
 /// Writes a script's value. `typed`: the script has chosen RESP3, in which truth values have a type of their own.
-pub fn write(value: &Value, typed: bool, out: &mut Writer<'_>) -> mlua::Result<()> {
-    write_at(value, typed, out, 0)
+pub fn write(value: &Value, typed: bool, watch: &Watch, out: &mut Writer<'_>) -> mlua::Result<()> {
+    Conversion { typed, watch, count: 0, out }.value(value, 0)
+}
+
+/// A value on its way out. Tables may hold each other, so that a few of them stand for more values than there is time to write.
+struct Conversion<'w, 'o> {
+    typed: bool,
+    watch: &'w Watch,
+    /// Values so far.
+    count: u32,
+    out: &'w mut Writer<'o>,
 }
 
 /// C's cast of a double to a 64-bit integer, as x86 does it.
 fn whole(number: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if (-LIMIT..LIMIT).contains(&number) { number as i64 } else { i64::MIN }
-}
-
-fn write_at(value: &Value, typed: bool, out: &mut Writer<'_>, depth: usize) -> mlua::Result<()> {
-    match value {
-        Value::String(text) => out.bulk(&text.as_bytes()),
-        Value::Integer(number) => out.int(*number),
-        Value::Number(number) => out.int(whole(*number)),
-        Value::Boolean(truth) if typed => out.bool(*truth),
-        Value::Boolean(true) => out.int(1),
-        Value::Table(_) if depth == DEPTH => out.error(TOO_DEEP),
-        Value::Table(table) => return write_table(table, typed, out, depth),
-        _ => out.null(),
-    }
-    Ok(())
 }
 
 fn text_of(table: &Table, field: &str) -> mlua::Result<Option<LuaString>> {
@@ -167,64 +166,88 @@ fn c_string(text: &[u8]) -> &[u8] {
     &text[..memchr::memchr(0, text).unwrap_or(text.len())]
 }
 
-fn write_table(table: &Table, typed: bool, out: &mut Writer<'_>, depth: usize) -> mlua::Result<()> {
-    if let Some(text) = text_of(table, "err")? {
-        out.error_bytes(c_string(&text.as_bytes()));
-        return Ok(());
+impl Conversion<'_, '_> {
+    fn value(&mut self, value: &Value, depth: usize) -> mlua::Result<()> {
+        self.count += 1;
+        if self.count.is_multiple_of(LOOK_EVERY) {
+            self.watch.look()?;
+            if self.out.buffer().has_overflowed() {
+                // Whoever set the limit replaces the reply.
+                return Err(Raised::Aborted.error());
+            }
+        }
+        match value {
+            Value::String(text) => self.out.bulk(&text.as_bytes()),
+            Value::Integer(number) => self.out.int(*number),
+            Value::Number(number) => self.out.int(whole(*number)),
+            Value::Boolean(truth) if self.typed => self.out.bool(*truth),
+            Value::Boolean(true) => self.out.int(1),
+            Value::Table(_) if depth == DEPTH => self.out.error(TOO_DEEP),
+            Value::Table(table) => return self.table(table, depth),
+            _ => self.out.null(),
+        }
+        Ok(())
     }
-    if let Some(text) = text_of(table, "ok")? {
-        out.simple_bytes(c_string(&text.as_bytes()));
-        return Ok(());
-    }
-    match table.raw_get::<Value>("double")? {
-        Value::Number(number) => {
-            out.double(number);
+
+    fn table(&mut self, table: &Table, depth: usize) -> mlua::Result<()> {
+        if let Some(text) = text_of(table, "err")? {
+            self.out.error_bytes(c_string(&text.as_bytes()));
             return Ok(());
         }
-        Value::Integer(number) => {
-            out.double(number as f64);
+        if let Some(text) = text_of(table, "ok")? {
+            self.out.simple_bytes(c_string(&text.as_bytes()));
             return Ok(());
         }
-        _ => {}
-    }
-    if let Value::Table(map) = table.raw_get::<Value>("map")? {
-        let pairs: Vec<(Value, Value)> = map.pairs().collect::<mlua::Result<_>>()?;
-        out.map(pairs.len());
-        for (key, value) in pairs {
-            write_at(&key, typed, out, depth + 1)?;
-            write_at(&value, typed, out, depth + 1)?;
+        match table.raw_get::<Value>("double")? {
+            Value::Number(number) => {
+                self.out.double(number);
+                return Ok(());
+            }
+            Value::Integer(number) => {
+                self.out.double(number as f64);
+                return Ok(());
+            }
+            _ => {}
         }
-        return Ok(());
-    }
-    if let Value::Table(set) = table.raw_get::<Value>("set")? {
-        let members: Vec<(Value, Value)> = set.pairs().collect::<mlua::Result<_>>()?;
-        out.set(members.len());
-        for (member, _) in members {
-            write_at(&member, typed, out, depth + 1)?;
+        if let Value::Table(map) = table.raw_get::<Value>("map")? {
+            let pairs: Vec<(Value, Value)> = map.pairs().collect::<mlua::Result<_>>()?;
+            self.out.map(pairs.len());
+            for (key, value) in pairs {
+                self.value(&key, depth + 1)?;
+                self.value(&value, depth + 1)?;
+            }
+            return Ok(());
         }
-        return Ok(());
-    }
-    if let Some(digits) = text_of(table, "big_number")? {
-        out.big_number(&String::from_utf8_lossy(&digits.as_bytes()).replace(['\r', '\n'], " "));
-        return Ok(());
-    }
-    if let Value::Table(verbatim) = table.raw_get::<Value>("verbatim_string")?
-        && let (Some(format), Some(text)) = (text_of(&verbatim, "format")?, text_of(&verbatim, "string")?)
-    {
-        let mut name = *b"txt";
-        for (to, from) in name.iter_mut().zip(format.as_bytes().iter()) {
-            *to = *from;
+        if let Value::Table(set) = table.raw_get::<Value>("set")? {
+            let members: Vec<(Value, Value)> = set.pairs().collect::<mlua::Result<_>>()?;
+            self.out.set(members.len());
+            for (member, _) in members {
+                self.value(&member, depth + 1)?;
+            }
+            return Ok(());
         }
-        out.verbatim(&name, &text.as_bytes());
-        return Ok(());
+        if let Some(digits) = text_of(table, "big_number")? {
+            self.out.big_number(&String::from_utf8_lossy(&digits.as_bytes()).replace(['\r', '\n'], " "));
+            return Ok(());
+        }
+        if let Value::Table(verbatim) = table.raw_get::<Value>("verbatim_string")?
+            && let (Some(format), Some(text)) = (text_of(&verbatim, "format")?, text_of(&verbatim, "string")?)
+        {
+            let mut name = *b"txt";
+            for (to, from) in name.iter_mut().zip(format.as_bytes().iter()) {
+                *to = *from;
+            }
+            self.out.verbatim(&name, &text.as_bytes());
+            return Ok(());
+        }
+        let mut len = 0;
+        while !matches!(table.raw_get::<Value>(len + 1)?, Value::Nil) {
+            len += 1;
+        }
+        self.out.array(len);
+        for index in 1..=len {
+            self.value(&table.raw_get::<Value>(index)?, depth + 1)?;
+        }
+        Ok(())
     }
-    let mut len = 0;
-    while !matches!(table.raw_get::<Value>(len + 1)?, Value::Nil) {
-        len += 1;
-    }
-    out.array(len);
-    for index in 1..=len {
-        write_at(&table.raw_get::<Value>(index)?, typed, out, depth + 1)?;
-    }
-    Ok(())
 }

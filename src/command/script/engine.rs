@@ -162,7 +162,7 @@ impl Scripts {
         let mut call = Call::new(ctx, &mut self.means, read_only || script.read_only, &engine.watch);
         let ended = engine.play(script, keys, args, &mut call).and_then(|(ok, value)| {
             if ok {
-                convert::write(&value, call.resp3(), out)?;
+                convert::write(&value, call.resp3(), &engine.watch, out)?;
                 return Ok(None);
             }
             Ok(Some(value))

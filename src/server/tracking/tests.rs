@@ -25,7 +25,7 @@ impl Server {
     }
 
     fn read(&self, client: usize, key: &[u8]) {
-        self.shared.remember_read(self.clients[client].id, key);
+        self.shared.remember_read(self.clients[client].id, key, false);
     }
 
     fn change(&self, keys: &[&[u8]], origin: u64) {
@@ -43,6 +43,10 @@ impl Server {
                 let keys = keys.map(|keys| String::from_utf8_lossy(&keys).replace("\r\n", " "));
                 let keys = keys.unwrap_or_else(|| "all ".to_owned());
                 (to.id, format!("{keys}{}", if redirected { "for another" } else { "" }))
+            }
+            Delivery::Push { to, what: Push::Redirect(keys) } => {
+                let keys = keys.map(|keys| String::from_utf8_lossy(&keys).replace("\r\n", " "));
+                (to.id, format!("again {}", keys.unwrap_or_else(|| "all ".to_owned())))
             }
             Delivery::Push { to, what: Push::RedirectBroken(id) } => (to.id, format!("{id} is gone")),
             other => panic!("{other:?}"),
@@ -81,6 +85,40 @@ fn own_changes_are_not_told_where_that_is_not_wanted() {
     (0..2).for_each(|client| server.read(client, b"k"));
     server.change(&[b"k"], 1);
     assert_eq!(server.taken(), [to(2, "*1 $1 k ")]);
+    // It may have read the key after it wrote it and before that was told: of the next change it hears.
+    server.change(&[b"k"], 1);
+    assert!(server.taken().is_empty());
+    server.change(&[b"k", b"k"], 2);
+    assert_eq!(server.taken(), [to(1, "*1 $1 k ")]);
+    let figures = server.shared.tracking.figures();
+    assert_eq!((figures.keys, figures.items, figures.bytes), (0, 0, 0));
+}
+
+#[test]
+fn what_changed_while_it_was_read_is_told_again_where_another_is_told() {
+    let server = server("");
+    server.track(0, Tracking { redirect: Some(3), ..Tracking::default() });
+    let read = |keys: &[&[u8]]| keys.iter().for_each(|key| server.shared.remember_read(1, key, true));
+    read(&[b"k", b"j"]);
+    server.change(&[b"k"], 0);
+    assert_eq!(server.taken(), [to(3, "*1 $1 k for another")]);
+    server.shared.recheck_reads(0);
+    let again = server.taken();
+    assert_eq!(again, [to(1, "again *1 $1 k ")], "by way of the reader's worker, so behind its reply");
+    server.shared.redirect(&server.clients[0], 3, None);
+    assert_eq!(server.taken(), [to(3, "all for another")]);
+    // Once.
+    server.shared.recheck_reads(0);
+    read(&[b"k"]);
+    server.shared.recheck_reads(0);
+    assert!(server.taken().is_empty());
+    // More than is looked at.
+    let long = vec![b'x'; 60_000];
+    for n in 0..100 {
+        read(&[&[&[n], &long[..]].concat()]);
+    }
+    server.shared.recheck_reads(0);
+    assert_eq!(server.taken(), [to(1, "again all ")]);
 }
 
 #[test]
