@@ -169,8 +169,6 @@ pub const LCS_SHARE: u64 = 64;
 /// KV.GET: longest lease, and longest wait for who has one, milliseconds.
 pub const LEASE_MS: u64 = 86_400_000;
 pub const LEASE_WAIT_MS: u64 = 600_000;
-/// Keys that have changed and for which somebody waits, until the waiting are woken; beyond that all are.
-pub const WAKES: usize = 64 << 10;
 
 /// Longest head of an HTTP request, bytes, its first line with the key included; also the longest trailer behind a body in chunks.
 pub const HTTP_HEAD: usize = 16 << 10;
