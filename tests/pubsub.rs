@@ -14,6 +14,7 @@ on_every_engine!(
     a_subscriber_that_never_reads_is_closed_and_others_go_on,
     a_thousand_subscribers_get_every_message_in_order,
     large_messages_are_whole,
+    a_burst_to_many_subscribers_stays_in_bounds,
     monitors_see_commands_without_secrets,
     monitors_see_transactions_once_and_other_protocols,
     a_monitor_that_never_reads_is_closed,
@@ -233,6 +234,36 @@ fn large_messages_are_whole(setup: Setup) {
         assert_eq!(two.read().array()[2].bytes(), message, "{len}");
         assert_eq!(three.read().array()[2].bytes(), message, "{len}");
     }
+}
+
+/// Messages that come at once would take many times the memory limit in the outboxes of subscribers who never read: those are closed.
+fn a_burst_to_many_subscribers_stays_in_bounds(setup: Setup) {
+    let server = setup.start(&["--max-value-size", "512KB"]);
+    let subscribers: Vec<Conn> = (0..400)
+        .map(|_| {
+            let mut conn = server.connect();
+            ask(&mut conn, "SUBSCRIBE c");
+            conn
+        })
+        .collect();
+    let mut publisher = server.connect();
+    // 2 MB of messages, which is what a box holds: 800 MB for all.
+    let message = "m".repeat(900);
+    let burst = support::encode(&["PUBLISH", "c", &message]).repeat(2_400);
+    let before = server.peak_rss_bytes();
+    publisher.send(&burst);
+    (0..2_400).for_each(|_| _ = publisher.read());
+    wait_until("all is delivered, or those who hold too much are closed", || {
+        let metrics = Metrics::read(server.admin_address());
+        metrics.sum("kv_pushes_total") == Some(400.0 * 2_400.0)
+            || metrics
+                .samples("kv_connections_closed_total")
+                .any(|(l, n)| l.contains("slow_reader") && n > 0.0)
+    });
+    let grown = server.peak_rss_bytes() - before;
+    assert!(grown < 96 << 20, "{grown} bytes at a limit of 64 MB");
+    drop(subscribers);
+    assert_eq!(ask(&mut publisher, "PING"), "+PONG");
 }
 
 fn monitors_see_commands_without_secrets(setup: Setup) {

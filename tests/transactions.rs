@@ -13,6 +13,7 @@ on_every_engine!(
     what_is_queued_shows_in_the_client_list,
     a_pause_of_writes_holds_exec,
     a_connection_that_goes_takes_its_queue_along,
+    a_transaction_may_kill_its_own_connection,
 );
 
 const TOTAL: i64 = 1_000;
@@ -182,4 +183,17 @@ fn a_connection_that_goes_takes_its_queue_along(setup: Setup) {
         let info = conn.run("INFO clients").text();
         info.contains("connected_clients:1\r\n")
     });
+}
+
+/// All commands run and are answered, then the connection closes.
+fn a_transaction_may_kill_its_own_connection(setup: Setup) {
+    let server = setup.start(&[]);
+    let mut conn = server.connect();
+    let id = conn.run("CLIENT ID").int();
+    conn.run("MULTI");
+    conn.run(&format!("CLIENT KILL ID {id} SKIPME no"));
+    conn.run("SET k v");
+    assert_eq!(conn.run("EXEC"), Value::Array(vec![Value::Int(1), Value::Simple("OK".into())]));
+    conn.expect_closed();
+    assert_eq!(server.connect().run("GET k"), bulk("v"));
 }

@@ -206,6 +206,8 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let crowded = budget.connections.load(Relaxed) > budget.limit() / 100 * limits::CONNECTIONS_PERCENT;
         let Some(conn) = self.conns.get(id) else { return };
         if conn.outbox.len() > cap || (crowded && conn.outbox.memory() > limits::CROWDED_OUTPUT) {
+            // Nothing more is put into its outbox.
+            conn.closing = true;
             self.stats.closed_slow_reader += 1;
             self.failed.push(id);
         } else if conn.outbox.len() > watermark && !conn.recv_paused {

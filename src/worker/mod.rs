@@ -393,7 +393,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         stats.completion_overflows = driver.overflows;
         stats.accepts_paused = driver.accepts_paused;
         self.shared.workers[self.id].stats.publish(stats, &rounds.stats.calls);
+        self.account_memory();
+    }
 
+    /// Tells the store what this worker's connections hold.
+    fn account_memory(&mut self) {
         let memory = self.memory + self.outgoing.bytes.capacity() + self.rounds.memory();
         let account = &self.shared.store.budget().connections;
         match memory.checked_sub(self.charged) {

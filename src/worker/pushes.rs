@@ -31,7 +31,18 @@ fn conn_of(place: u64) -> ConnId {
 
 /// Connections that have got something in this turn.
 #[derive(Debug, Default)]
-pub struct Pushed(Vec<ConnId>);
+pub struct Pushed {
+    conns: Vec<ConnId>,
+    /// Bytes in their outboxes that are in no account yet.
+    bytes: usize,
+}
+
+/// Bytes of pushes after which what connections hold is put to account, and those are closed that hold too much: a box full of messages may be
+/// many times its size when each goes to thousands.
+const ACCOUNT_EVERY: usize = 1 << 20;
+
+/// What a push takes in an outbox at least, bytes.
+const PUSH_OVERHEAD: usize = 64;
 
 impl<D: Driver, C: Clock> Worker<D, C> {
     /// Hands out what other threads, and this one, have left for connections.
@@ -49,9 +60,11 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 Delivery::Push { to, what } => {
                     let id = conn_of(to.place());
                     if let Some(conn) = reached(&mut self.conns, id) {
+                        let before = conn.outbox.memory();
                         push(conn, &what);
+                        let bytes = conn.outbox.memory().saturating_sub(before);
                         self.stats.pushes += 1;
-                        self.after_push(id, &mut pushed);
+                        self.after_push(id, bytes, &mut pushed);
                     }
                 }
             }
@@ -64,15 +77,17 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         for (place, form) in fan_out.to {
             let id = conn_of(place);
             if let Some(conn) = reached(&mut self.conns, id) {
+                let before = conn.outbox.memory();
                 push_encoded(conn, &fan_out.encoded[form]);
+                let bytes = conn.outbox.memory().saturating_sub(before);
                 self.stats.pushes += 1;
-                self.after_push(id, pushed);
+                self.after_push(id, bytes, pushed);
             }
         }
     }
 
     /// Closes a connection whose outbox passes the cap at once: more may come for it in the same turn.
-    fn after_push(&mut self, id: ConnId, pushed: &mut Pushed) {
+    fn after_push(&mut self, id: ConnId, bytes: usize, pushed: &mut Pushed) {
         let cap = self.shared.config.output_cap;
         let Some(conn) = self.conns.get(id) else { return };
         if conn.outbox.len() > cap {
@@ -81,13 +96,20 @@ impl<D: Driver, C: Clock> Worker<D, C> {
             self.failed.push(id);
         } else if !conn.pushed {
             conn.pushed = true;
-            pushed.0.push(id);
+            pushed.conns.push(id);
+        }
+        pushed.bytes += bytes + PUSH_OVERHEAD;
+        if pushed.bytes > ACCOUNT_EVERY {
+            self.send_pushed(std::mem::take(pushed));
+            std::mem::swap(pushed, &mut self.pushed);
+            self.account_memory();
         }
     }
 
     /// Starts the sends: one for each connection, however much has come for it.
     fn send_pushed(&mut self, mut pushed: Pushed) {
-        for id in pushed.0.drain(..) {
+        pushed.bytes = 0;
+        for id in pushed.conns.drain(..) {
             let Some(conn) = self.conns.get(id) else { continue };
             conn.pushed = false;
             if !conn.closing {
@@ -128,7 +150,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
                 conn.outbox.push(&moving(seconds, address));
                 conn.told_to_move = true;
                 conn.pushed = true;
-                pushed.0.push(conn.id);
+                pushed.conns.push(conn.id);
             }
         }
         self.send_pushed(pushed);

@@ -12,7 +12,7 @@ mod text;
 mod wire;
 
 pub use admin::{Metrics, http_get};
-pub use process::{Ports, cpu_ticks, open_files, raise_file_limit, rss_bytes, wait_until};
+pub use process::{Ports, cpu_ticks, open_files, peak_rss_bytes, raise_file_limit, rss_bytes, wait_until};
 pub use server::{Engine, Server, engine_available, memcached_binary, server_binary, valkey_binary};
 pub use text::Text;
 pub use wire::{Conn, Value, WireError, bulk, encode, resp};

@@ -10,9 +10,18 @@ use std::time::{Duration, Instant};
 
 /// Resident set size in bytes, as the kernel counts it for limits: `VmRSS` (anonymous + file + shared pages present).
 pub fn rss_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The most that it has been.
+pub fn peak_rss_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "VmHWM:")
+}
+
+fn status_bytes(pid: u32, name: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process lives");
-    let line = status.lines().find(|l| l.starts_with("VmRSS:")).expect("a live process has VmRSS");
-    let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("VmRSS is in kB");
+    let line = status.lines().find(|l| l.starts_with(name)).expect("a live process has it");
+    let kib: u64 = line.split_whitespace().nth(1).and_then(|n| n.parse().ok()).expect("it is in kB");
     kib * 1024
 }
 

@@ -175,6 +175,10 @@ impl Server {
         Conn::connect(self.address())
     }
 
+    pub fn peak_rss_bytes(&self) -> u64 {
+        super::peak_rss_bytes(self.pid())
+    }
+
     pub fn rss_bytes(&self) -> u64 {
         rss_bytes(self.pid())
     }

@@ -86,8 +86,9 @@ pub fn exec(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flo
     let store = ctx.store;
     let watched_keys: Keys<'_> = watched.iter().map(|one| store.key(one.db, &one.key)).collect();
     ctx.hold(|ctx| partitions(&transaction, &watched_keys, ctx));
+    let mut flow = Flow::Continue;
     if unchanged(&watched, &watched_keys, ctx) {
-        run_all(&transaction, ctx, out);
+        flow = run_all(&transaction, ctx, out);
     } else {
         out.null_array();
     }
@@ -95,18 +96,23 @@ pub fn exec(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flo
     if let Some(scripts) = &mut ctx.scripts {
         scripts.tidy();
     }
-    Flow::Continue
+    flow
 }
 
-fn run_all(transaction: &Transaction, ctx: &mut Context<'_>, out: &mut Writer<'_>) {
+/// All run, whatever one of them says of the connection: it may have killed itself.
+fn run_all(transaction: &Transaction, ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
+    let mut flow = Flow::Continue;
     out.array(transaction.len());
     let mut runner = Runner::default();
     let mut args = Vec::new();
     for index in 0..transaction.len() {
         transaction.command(index, &mut args);
         reads::note(ctx.session, &args, ctx.host.pushes());
-        runner.run(&args, ctx, out.buffer());
+        if runner.run(&args, ctx, out.buffer()) == Flow::Close {
+            flow = Flow::Close;
+        }
     }
+    flow
 }
 
 fn unchanged(watched: &[Watched], keys: &Keys<'_>, ctx: &mut Context<'_>) -> bool {
