@@ -136,7 +136,7 @@ pub fn write(value: &Value, typed: bool, out: &mut Writer<'_>) -> mlua::Result<(
 }
 
 /// C's cast of a double to a 64-bit integer, as x86 does it.
-fn whole(number: f64) -> i64 {
+pub fn whole(number: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if (-LIMIT..LIMIT).contains(&number) { number as i64 } else { i64::MIN }
 }
