@@ -13,10 +13,12 @@ mod bits;
 mod counters;
 mod generic;
 mod items;
+mod scripted;
 mod strings;
 
-use super::ops::{Op, Payload, StoreMode};
+use super::ops::{Op, Payload, ScriptedStep, StoreMode};
 use super::plan::refusal;
+use super::script::decorated;
 use super::{CommandStats, Request};
 use crate::proto::reply::PIN_THRESHOLD;
 use crate::proto::{Form, Outcome, Scratch, Span};
@@ -77,7 +79,7 @@ pub fn execute(
             Err(WriteError::NeedsRoom) if !last_try => return done,
             Err(error) => {
                 stats.errors += 1;
-                Outcome::Refused(refusal(error))
+                refused(&request.op, error)
             }
         };
         if watched {
@@ -85,6 +87,15 @@ pub fn execute(
         }
     }
     order.len()
+}
+
+/// What is answered to a request that the store refused.
+#[cold]
+fn refused(op: &Op<'_>, error: WriteError) -> Outcome {
+    match op {
+        Op::Scripted { how, .. } => Outcome::Error(decorated(refusal(error).text(), how).into()),
+        _ => Outcome::Refused(refusal(error)),
+    }
 }
 
 /// Tells what a partition cannot know by itself.
@@ -105,6 +116,11 @@ fn tell_more(partition: &Partition, request: &Request<'_>, missed: bool) {
 fn cause_of(op: &Op<'_>, form: &Form<'_>) -> Cause {
     let written = match op {
         Op::IncrBy(_) | Op::Count(_) => Happening::IncrBy,
+        Op::Scripted { how, .. }
+            if matches!(how.step, ScriptedStep::Count { .. } | ScriptedStep::CountIfExists(_)) =>
+        {
+            Happening::IncrBy
+        }
         Op::IncrByFloat(_) => Happening::IncrByFloat,
         Op::Append(_) => Happening::Append,
         Op::Store { how, .. } if matches!(how.mode, StoreMode::Append | StoreMode::Prepend) => {
@@ -124,6 +140,7 @@ fn cause_of(op: &Op<'_>, form: &Form<'_>) -> Cause {
         | Op::GetEx(_)
         | Op::Fetch(_) => Happening::Expired,
         Op::Move { .. } => Happening::Unnamed,
+        Op::Scripted { how, .. } if !matches!(how.step, ScriptedStep::Unlock { .. }) => Happening::Expired,
         _ => Happening::Del,
     };
     Cause { written, removed, origin: form.origin() }
@@ -235,6 +252,7 @@ fn run(
         Op::Store { value, how } => items::store(place, scratch, value, how),
         Op::Remove(how) => items::remove(place, how),
         Op::Count(how) => items::count(place, scratch, how),
+        Op::Scripted { value, how } => scripted::run(place, value, how),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) mod testing;
 pub use barrier::forget as forget_listener;
 pub use execute::{execute, execute_group, execute_now};
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION, StatsOf};
-pub use ops::{Count, Fetch, Op, Payload, RemoveItem, StoreItem, StoreMode};
+pub use ops::{Count, Fetch, Op, Payload, RemoveItem, Scripted, ScriptedStep, StoreItem, StoreMode};
 pub use plan::{Queued, enqueue, integer, payload, plan, plan_common, refusal, refused, wrong_arity};
 pub use pushes::{Channels, Pushes};
 pub use table::{COMMANDS, ErrorText, Spec};

@@ -87,6 +87,38 @@ pub enum Op<'a> {
     Remove(&'a RemoveItem),
     /// Counts without sign, as memcached does: up it wraps at 64 bits, down it ends at 0.
     Count(&'a Count),
+    /// A script that is known to be one operation. The value is what it compares with or sets, if it does.
+    Scripted {
+        value: Payload<'a>,
+        how: &'a Scripted,
+    },
+}
+
+/// A script that runs without Lua, and what its errors say of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Scripted {
+    pub step: ScriptedStep,
+    /// The SHA-1 of its source.
+    pub digest: [u8; 20],
+    /// The line of the command that can fail.
+    pub line: usize,
+}
+
+/// What a known script does. Times are Unix milliseconds that lie ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScriptedStep {
+    /// Removes the item if it has this value: answers 1, or else 0 or nil.
+    Unlock { nil: bool },
+    /// Gives the item an expiry if it has this value: answers 1, or else 0 or nil.
+    Extend { at_ms: u64, nil: bool },
+    /// Gives the item so many milliseconds from now, or more than it has, if it has this value and expires: answers 1 or 0.
+    ExtendBy { ms: u64, add: bool },
+    /// Counts; when the result is `first` the item expires then. Answers the result.
+    Count { by: i64, first: i64, at_ms: u64 },
+    /// Counts if the item is there: answers the result, or nil.
+    CountIfExists(i64),
+    /// Answers OK, or nil if the item is there.
+    SetIfMissing { at_ms: u64 },
 }
 
 /// Reading an item, as memcached's `mg` can and all that is less: get, gets, gat, HTTP's GET. Answers [`crate::proto::Outcome::Item`]
@@ -212,6 +244,7 @@ impl Op<'_> {
             Op::Store { .. } => "ms",
             Op::Remove(_) => "md",
             Op::Count(_) => "ma",
+            Op::Scripted { .. } => "EVALSHA",
         }
     }
 

@@ -10,6 +10,7 @@ pub(super) mod expiry;
 pub(super) mod generic;
 pub(super) mod lease;
 mod queue;
+pub(super) mod scripts;
 pub(super) mod strings;
 
 pub use common::plan_common;
@@ -66,6 +67,10 @@ fn plan_row<'a>(
         Kind::Keyed(op) => keyed(spec, op, args, ctx),
         Kind::KeyedIf(len, op, _) if args.len() == len => keyed(spec, op, args, ctx),
         Kind::KeyedWhere(holds, op, _) if holds(args) => keyed(spec, op, args, ctx),
+        Kind::KeyedScript(op, run) => Ok(match op(args, ctx) {
+            Some(op) => on_key(args[3], op, ctx),
+            None => barrier(spec, run, args, ctx),
+        }),
         Kind::KeyedIf(_, _, run) | Kind::KeyedWhere(_, _, run) | Kind::Barrier(run) => {
             Ok(barrier(spec, run, args, ctx))
         }
@@ -120,10 +125,15 @@ fn keyed<'a>(
     let op = op(args, ctx)?;
     // Keyed rows have `first` 1 or 2, and an arity that guarantees the argument.
     let key = args[usize::from(spec.keys.first.unsigned_abs())];
+    Ok(on_key(key, op, ctx))
+}
+
+#[inline]
+fn on_key<'a>(key: &'a [u8], op: Op<'a>, ctx: &PlanContext<'a, '_>) -> Plan<'a> {
     let session = ctx.session;
     let key = ctx.store.key(session.db, key);
     ctx.store.prefetch(key.hash);
-    Ok(Plan::Keyed(Request { key, op, form: session.form(), outcome: Outcome::Pending }))
+    Plan::Keyed(Request { key, op, form: session.form(), outcome: Outcome::Pending })
 }
 
 fn barrier<'a>(

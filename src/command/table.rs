@@ -23,6 +23,9 @@ pub type ErrorText = Cow<'static, str>;
 /// Checks a command's arguments and makes the operation on its key. The number of arguments fits the arity already.
 pub type PlanFn = for<'a> fn(&[&'a [u8]], &PlanContext<'a, '_>) -> Result<Op<'a>, ErrorText>;
 
+/// Makes an operation on the key of a command, if it is one. The number of arguments fits the arity already.
+pub type MaybeFn = for<'a> fn(&[&'a [u8]], &PlanContext<'a, '_>) -> Option<Op<'a>>;
+
 /// Runs a command alone and writes its whole reply. `args[0]` is the command's name as the client wrote it; the number of
 /// arguments fits the arity already.
 pub type BarrierFn = fn(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow;
@@ -36,6 +39,8 @@ pub enum Kind {
     KeyedIf(usize, PlanFn, BarrierFn),
     /// Joins the batch if this holds of its arguments; otherwise runs alone.
     KeyedWhere(fn(&[&[u8]]) -> bool, PlanFn, BarrierFn),
+    /// Joins the batch if this makes an operation on its first key, the argument at 3; otherwise runs alone.
+    KeyedScript(MaybeFn, BarrierFn),
     /// Answered while planning if it has no arguments; otherwise runs alone.
     ImmediateIfBare(fn() -> Outcome, BarrierFn),
     /// Runs alone.

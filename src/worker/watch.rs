@@ -130,6 +130,7 @@ fn slow_batch(requests: &[Request<'_>], took_ns: u64, each_ns: u64, scratch: &Sc
 fn bytes_of(request: &Request<'_>, scratch: &Scratch) -> u64 {
     let value = match &request.op {
         Op::Set { value, .. } | Op::SetIf { value, .. } | Op::Store { value, .. } => value.bytes().len(),
+        Op::Scripted { value, .. } => value.bytes().len(),
         Op::Append(bytes) | Op::SetRange { bytes, .. } => bytes.len(),
         _ => 0,
     };

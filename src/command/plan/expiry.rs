@@ -32,6 +32,11 @@ impl Unit {
         }
     }
 
+    /// Unix milliseconds that an item can carry and that lie ahead.
+    pub fn ahead(self, amount: i64, now_ms: u64) -> Option<u64> {
+        self.resolve(amount, now_ms).filter(|_| amount > 0).and_then(latest)
+    }
+
     /// Unix milliseconds; `None` if they do not fit. Times before 1970 are negative.
     fn resolve(self, amount: i64, now_ms: u64) -> Option<i64> {
         let ms = match self {

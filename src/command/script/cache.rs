@@ -1,8 +1,9 @@
 //! The sources of scripts by their SHA-1, one collection for all workers, and what a script's first line says.
 
+use super::shapes::{SHAPE_BYTES, Shape};
 use crate::command::table::ErrorText;
 use crate::limits::{SCRIPT_BYTES, SCRIPT_CACHE_BYTES, SCRIPTS_EVALUATED};
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -18,6 +19,8 @@ pub struct Script {
     pub source: Box<[u8]>,
     /// `flags=no-writes`.
     pub read_only: bool,
+    /// What it does, if it is one of the few that need no Lua.
+    shape: Option<Shape>,
 }
 
 impl Script {
@@ -32,7 +35,8 @@ impl Script {
         }
         let digest = Script::digest(source);
         if !source.starts_with(b"#!") {
-            return Ok(Script { digest, source: source.into(), read_only: false });
+            let shape = Shape::of(source, digest);
+            return Ok(Script { digest, source: source.into(), read_only: false, shape });
         }
         let end = memchr::memchr(b'\n', source).ok_or("ERR Invalid script shebang")?;
         let line = String::from_utf8_lossy(&source[2..end]);
@@ -55,7 +59,13 @@ impl Script {
                 }
             }
         }
-        Ok(Script { digest, source: source[end..].into(), read_only })
+        Ok(Script { digest, source: source[end..].into(), read_only, shape: None })
+    }
+
+    /// Bytes that it takes in the cache.
+    fn cost(&self) -> usize {
+        let known = self.shape.map_or(0, |_| self.source.len() + 2 * size_of::<(Digest, Shape)>());
+        self.source.len() + size_of::<Script>() + size_of::<Entry>() + known
     }
 }
 
@@ -81,9 +91,12 @@ pub fn hex(digest: &Digest) -> String {
 /// All scripts of the server. Those that came by EVAL leave, the oldest first, when there are many.
 #[derive(Debug, Default)]
 pub struct ScriptCache {
-    inner: Mutex<Inner>,
+    inner: RwLock<Inner>,
     /// Counts SCRIPT FLUSH: workers forget what they have compiled when it has changed.
     generation: AtomicU64,
+    /// All scripts run in Lua, to compare with.
+    #[cfg(test)]
+    pub lua_only: std::sync::atomic::AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +104,9 @@ struct Inner {
     scripts: HashMap<Digest, Entry>,
     /// Those that came by EVAL, the oldest first; some may have gone, or been loaded since.
     evaluated: VecDeque<Digest>,
+    /// Of those that need no Lua: what they do, by digest and by source.
+    shapes: HashMap<Digest, Shape, ahash::RandomState>,
+    sources: HashMap<Box<[u8]>, Shape, ahash::RandomState>,
     bytes: usize,
 }
 
@@ -107,17 +123,38 @@ impl ScriptCache {
     }
 
     pub fn get(&self, digest: &Digest) -> Option<Arc<Script>> {
-        self.inner.lock().scripts.get(digest).map(|entry| Arc::clone(&entry.script))
+        self.inner.read().scripts.get(digest).map(|entry| Arc::clone(&entry.script))
+    }
+
+    /// What a script that is here does, if it needs no Lua.
+    pub fn shape(&self, digest: &Digest) -> Option<Shape> {
+        #[cfg(test)]
+        if self.lua_only.load(Relaxed) {
+            return None;
+        }
+        self.inner.read().shapes.get(digest).copied()
+    }
+
+    /// The same of a script that came whole: without its digest, which takes longer.
+    pub fn shape_of_source(&self, source: &[u8]) -> Option<Shape> {
+        if source.len() > SHAPE_BYTES {
+            return None;
+        }
+        #[cfg(test)]
+        if self.lua_only.load(Relaxed) {
+            return None;
+        }
+        self.inner.read().sources.get(source).copied()
     }
 
     /// Keeps a script. False: there is no room for it among those that were loaded.
     pub fn insert(&self, script: &Arc<Script>, loaded: bool) -> bool {
-        let mut inner = self.inner.lock();
+        let mut inner = self.inner.write();
         if let Some(entry) = inner.scripts.get_mut(&script.digest) {
             entry.loaded |= loaded;
             return true;
         }
-        let cost = script.source.len() + size_of::<Script>() + size_of::<Entry>();
+        let cost = script.cost();
         while inner.bytes + cost > SCRIPT_CACHE_BYTES
             || (!loaded && inner.evaluated.len() >= SCRIPTS_EVALUATED)
         {
@@ -127,6 +164,10 @@ impl ScriptCache {
             }
         }
         inner.bytes += cost;
+        if let Some(shape) = script.shape {
+            inner.shapes.insert(script.digest, shape);
+            inner.sources.insert(script.source.clone(), shape);
+        }
         inner.scripts.insert(script.digest, Entry { script: Arc::clone(script), loaded });
         if !loaded {
             inner.evaluated.push_back(script.digest);
@@ -136,13 +177,13 @@ impl ScriptCache {
 
     /// SCRIPT FLUSH.
     pub fn flush(&self) {
-        *self.inner.lock() = Inner::default();
+        *self.inner.write() = Inner::default();
         self.generation.fetch_add(1, Relaxed);
     }
 
     /// How many there are, and the bytes that they take (INFO).
     pub fn size(&self) -> (usize, usize) {
-        let inner = self.inner.lock();
+        let inner = self.inner.read();
         (inner.scripts.len(), inner.bytes)
     }
 }
@@ -150,7 +191,9 @@ impl ScriptCache {
 impl Inner {
     fn remove(&mut self, digest: &Digest) {
         if let Some(entry) = self.scripts.remove(digest) {
-            self.bytes -= entry.script.source.len() + size_of::<Script>() + size_of::<Entry>();
+            self.bytes -= entry.script.cost();
+            self.shapes.remove(digest);
+            self.sources.remove(&entry.script.source);
         }
     }
 }

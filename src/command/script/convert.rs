@@ -149,7 +149,7 @@ struct Conversion<'w, 'o> {
 }
 
 /// C's cast of a double to a 64-bit integer, as x86 does it.
-fn whole(number: f64) -> i64 {
+pub fn whole(number: f64) -> i64 {
     const LIMIT: f64 = 9_223_372_036_854_775_808.0;
     if (-LIMIT..LIMIT).contains(&number) { number as i64 } else { i64::MIN }
 }

@@ -8,6 +8,8 @@
 //!                                                       reply ⇄ Lua values                     convert.rs
 //! ```
 //!
+//! A few kinds of scripts that most clients send need none of this: they are recognised and run as one operation (shapes.rs).
+//!
 //! A script keeps everybody else waiting, so it is bounded: in time (`--lua-time-limit`; a hook looks at the clock every so many
 //! instructions), in memory (the state's allocator refuses), and in what the library's functions may do in one go (pattern.rs counts its
 //! steps, for the hook does not see into them). What passes a bound ends with an error that no `pcall` catches; what it has written
@@ -25,7 +27,11 @@ mod json;
 mod library;
 mod pattern;
 mod raise;
+mod shapes;
 mod strings;
+mod tokens;
 
 pub use cache::{Script, ScriptCache, hex, parse_digest};
+pub use convert::whole;
 pub use engine::{Compiled, Scripts};
+pub use shapes::{Shape, decorated};

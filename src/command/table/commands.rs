@@ -7,7 +7,7 @@
 
 use super::{Categories, Flags, Group, Keys, Kind::*, Spec};
 use crate::command::barrier;
-use crate::command::plan::{bits, counters, expiry, generic, lease, strings};
+use crate::command::plan::{bits, counters, expiry, generic, lease, scripts, strings};
 
 macro_rules! specs {
     ($(#[$doc:meta])* $vis:vis $table:ident: $($name:literal $arity:literal [$($flag:ident)*] ($first:literal $last:literal $step:literal)
@@ -75,11 +75,11 @@ specs! {
         "O(N) where N is the number of queued commands" "Forgets a transaction.";
     "echo" 2 [LOADING STALE FAST] (0 0 0) Connection [] "1.0.0" Barrier(barrier::echo)
         "O(1)" "Returns its argument.";
-    "eval" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::eval)
+    "eval" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "2.6.0" KeyedScript(scripts::eval, barrier::eval)
         "Depends on the script" "Runs a Lua script.";
     "eval_ro" -3 [READONLY NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::eval_ro)
         "Depends on the script" "Runs a Lua script that writes nothing.";
-    "evalsha" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "2.6.0" Barrier(barrier::evalsha)
+    "evalsha" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "2.6.0" KeyedScript(scripts::evalsha, barrier::evalsha)
         "Depends on the script" "Runs a Lua script that the server knows.";
     "evalsha_ro" -3 [READONLY NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "7.0.0" Barrier(barrier::evalsha_ro)
         "Depends on the script" "Runs a Lua script that the server knows and that writes nothing.";
