@@ -184,7 +184,8 @@ fn both_engines_describe_themselves() {
     for engine in [Engine::IoUring, Engine::Epoll] {
         if engine_available(engine) {
             let server = Setup { engine, threads: 1 }.start(&[]);
-            assert!(server.log().contains(engine.flag()), "the start says the engine: {}", server.log());
+            // It may answer a moment before it has said so.
+            wait_until("the start says the engine", || server.log().contains(engine.flag()));
             assert!(server.connect().run("INFO server").text().contains(engine.flag()), "and INFO does");
         }
     }

@@ -40,7 +40,7 @@ fn what_clients_send(setup: Setup) {
         ("set :1:a 16 30 1|x|add :1:a 16 300 1|y|incr :1:n 1|", "STORED|NOT_STORED|NOT_FOUND|"),
         ("flush_all |flush_all 0|get a|", "OK|OK|END|"),
         ("ms a 1 T60 F0|v|mg a f v t h|", "HD|VA 1 f0 t60 h0|v|"),
-        ("mg l f v t h N30|", "VA 0 f0 t30 h0 W||"),
+        ("mg l f v t h N30|", "VA 0 f0 t-1 h0 W||"),
         ("mg a T9|mg a t|", "HD|HD t9|"),
     ] {
         assert_eq!(client.say(commands), replies, "{commands}");
