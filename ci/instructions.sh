@@ -44,4 +44,4 @@ counts() {
 }
 
 counts store get/1/100k get/32/100k set/1/100k set/32/100k resize/32/100k
-counts worker get/1/100k get/64/100k set/64/100k parse/get parse/set
+counts worker get/1/100k get/64/100k set/64/100k get-text/64/100k set-text/64/100k parse/get parse/set

@@ -61,8 +61,6 @@ pub const TEXT_GET_LINE: usize = 1 << 20;
 pub const TEXT_GET_KEYS: usize = 256;
 /// Longest line before the client has authenticated, bytes (memcached: 2048).
 pub const TEXT_LOGIN_LINE: usize = 2 << 10;
-/// Commands in their usual form that are taken at a time.
-pub const TEXT_COMMON: usize = 64;
 /// Largest receive buffer that a driver lends, bytes; least `--max-inbox`.
 pub const RECV_BUFFER: usize = 64 << 10;
 
@@ -252,7 +250,7 @@ const _: () = {
     assert!(PARTITIONS_PER_WORKER.is_power_of_two());
     assert!(MAX_KEY_LEN + MAX_INLINE < MIN_REQUEST);
     assert!(MIN_REQUEST < MAX_VALUE_SIZE + REQUEST_EXTRA);
-    assert!(TEXT_GET_KEYS <= RUN_REQUESTS && TEXT_COMMON <= RUN_REQUESTS);
+    assert!(TEXT_GET_KEYS <= RUN_REQUESTS);
     // What one receive brought must fit into an inbox, or reading would pause at every turn.
     assert!(RECV_BUFFER <= MAX_INBOX);
     // A head without a body is no reason to take memory of its own.

@@ -18,11 +18,11 @@ macro_rules! worker_stats {
                 WorkerStats { calls: (0..commands).map(|_| AtomicU64::new(0)).collect(), ..WorkerStats::default() }
             }
 
-            /// Called by the owning worker only, once per turn.
-            pub fn publish(&self, now: &StatsSnapshot, calls: &[u64]) {
+            /// Called by the owning worker only, once per turn. Of the calls, those in the rows that have `changed`.
+            pub fn publish(&self, now: &StatsSnapshot, calls: &[u64], changed: impl Iterator<Item = usize>) {
                 $(self.$name.store(now.$name, Relaxed);)*
-                for (published, calls) in self.calls.iter().zip(calls) {
-                    published.store(*calls, Relaxed);
+                for row in changed {
+                    self.calls[row].store(calls[row], Relaxed);
                 }
             }
 

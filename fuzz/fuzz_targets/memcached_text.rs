@@ -5,7 +5,7 @@
 #![no_main]
 
 use kv_server::command::memcached::text;
-use kv_server::command::{COMMANDS, CommandStats, PlanContext, Step, execute_now};
+use kv_server::command::{COMMANDS, Calls, CommandStats, PlanContext, Step, execute_now};
 use kv_server::conn::Session;
 use kv_server::proto::memcached::text::State;
 use kv_server::proto::{self, ReplyBuf, Scratch};
@@ -30,7 +30,7 @@ fn store() -> Store {
 /// All replies, then what ended them; how often a barrier ran is among it.
 fn play<'p>(pieces: impl IntoIterator<Item = &'p [u8]>, authenticated: bool) -> (Vec<u8>, String) {
     let store = store();
-    let mut stats = CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() };
+    let mut stats = CommandStats { calls: Calls::new(COMMANDS.len()), ..CommandStats::default() };
     let session = Session::new(1, authenticated);
     let (mut out, mut state, mut inbox, mut barriers) =
         (ReplyBuf::default(), State::default(), Vec::new(), 0);

@@ -43,11 +43,29 @@ pub fn execute(
     for &index in order {
         partition.prefetch_item(requests[index as usize].key.hash);
     }
-    let watched = partition.is_watched();
+    // Two loops: while nobody watches, as is usual, no request is asked whether anybody does.
+    if partition.is_watched() {
+        run_in_order::<true>(partition, requests, order, scratch, stats, now_ms, last_try)
+    } else {
+        run_in_order::<false>(partition, requests, order, scratch, stats, now_ms, last_try)
+    }
+}
+
+/// The second half of [`execute`]. `WATCHED`: the journal is on.
+#[inline(always)]
+fn run_in_order<const WATCHED: bool>(
+    partition: &mut Partition,
+    requests: &mut [Request<'_>],
+    order: &[u32],
+    scratch: &mut Scratch,
+    stats: &mut CommandStats,
+    now_ms: u64,
+    last_try: bool,
+) -> usize {
     for (done, &index) in order.iter().enumerate() {
         let request = &mut requests[index as usize];
         let misses_before = stats.misses;
-        if watched {
+        if WATCHED {
             partition.set_cause(cause_of(&request.op, &request.form));
         }
         let mut place = Place {
@@ -60,13 +78,16 @@ pub fn execute(
         let result = match &request.op {
             Op::Get => {
                 strings::get(&mut place, scratch, &mut request.outcome);
-                if watched && stats.misses > misses_before {
+                if WATCHED && stats.misses > misses_before {
                     partition.note(Happening::Miss, &request.key);
                 }
                 continue;
             }
             Op::GetItem => {
                 if items::get(&mut place, scratch, &mut request.outcome) {
+                    if WATCHED && stats.misses > misses_before {
+                        partition.note(Happening::Miss, &request.key);
+                    }
                     continue;
                 }
                 run_or_undo(&Op::Fetch(&items::GET), &mut place, scratch, false)
@@ -82,7 +103,7 @@ pub fn execute(
                 refused(&request.op, error)
             }
         };
-        if watched {
+        if WATCHED {
             tell_more(partition, request, stats.misses > misses_before);
         }
     }
@@ -284,7 +305,7 @@ impl Place<'_, '_> {
     }
 
     /// Writes the value. An expiry that is over removes what is there instead.
-    #[inline]
+    #[inline(always)]
     fn write(&mut self, value: &Payload<'_>, expiry: Expiry) -> Result<(), WriteError> {
         if let Expiry::At(at_ms) = expiry
             && at_ms <= self.now_ms

@@ -12,6 +12,7 @@
 //! ```
 
 pub mod barrier;
+mod calls;
 mod execute;
 pub mod glob;
 pub(crate) mod held;
@@ -31,6 +32,7 @@ pub mod table;
 pub(crate) mod testing;
 
 pub use barrier::forget as forget_listener;
+pub use calls::{Calls, Changed};
 pub use execute::{execute, execute_group, execute_now};
 pub use host::{ClientCondition, ClientFilter, ClientView, Host, PauseMode, REDIS_VERSION, StatsOf};
 pub use ops::{Count, Fetch, Op, Payload, RemoveItem, Scripted, ScriptedStep, StoreItem, StoreMode};
@@ -52,8 +54,7 @@ use table::BarrierFn;
 pub struct CommandStats {
     pub hits: u64,
     pub misses: u64,
-    /// Calls by index into the command table.
-    pub calls: Vec<u64>,
+    pub calls: Calls,
     /// Error replies.
     pub errors: u64,
 }

@@ -35,9 +35,7 @@ pub fn plan<'a>(args: &[&'a [u8]], ctx: &PlanContext<'a, '_>, stats: &mut Comman
     let planned = match table::lookup(args[0]) {
         Some(row) => {
             let spec = &COMMANDS[usize::from(row)];
-            if let Some(calls) = stats.calls.get_mut(usize::from(row)) {
-                *calls += 1;
-            }
+            stats.calls.count(row);
             plan_row(spec, args, ctx)
         }
         None => Err(unknown_command(args)),

@@ -86,9 +86,7 @@ pub fn next<'a>(
 /// Counts a call of the command of the table that does the same.
 #[inline]
 fn note(row: u16, stats: &mut CommandStats) {
-    if let Some(calls) = stats.calls.get_mut(usize::from(row)) {
-        *calls += 1;
-    }
+    stats.calls.count(row);
 }
 
 #[inline]

@@ -52,7 +52,7 @@ impl<H: Host> Client<H> {
         Client {
             store: Store::new(config, Arc::new(Budget::new(256 << 20))).unwrap(),
             session: Session::new(1, true),
-            stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            stats: CommandStats { calls: Calls::new(COMMANDS.len()), ..CommandStats::default() },
             now_ms: BEGIN_MS,
             host,
             scripts: Scripts::default(),

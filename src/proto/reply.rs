@@ -7,11 +7,24 @@ use bytes::Bytes;
 /// and sent from there. Measured in DESIGN.md section 2: an iovec into the store wins from 16 KiB on.
 pub const PIN_THRESHOLD: usize = 16 << 10;
 
-/// The header of a bulk string by its length, `$64 CRLF` and zeroes, and in the last byte how long the header is.
-static HEADERS: [[u8; 8]; 256] = {
-    let mut headers = [[0; 8]; 256];
+/// What stands before a string of RESP by its length: `$64 CRLF`.
+static BULK_HEADS: [Head; 256] = heads(b"$");
+/// What stands between a key and its value without flags in memcached's text: ` 0 64 CRLF`.
+static TEXT_HEADS: [Head; 256] = heads(b" 0 ");
+
+/// Up to eight bytes, and how many of them count. All eight are written, which is one move; what follows overwrites those that are too
+/// many.
+#[derive(Clone, Copy)]
+struct Head {
+    bytes: [u8; 8],
+    len: u8,
+}
+
+/// The prefix, the length in digits and the end of the line, for the lengths from 0 to 255.
+const fn heads(prefix: &[u8]) -> [Head; 256] {
+    let mut heads = [Head { bytes: [0; 8], len: 0 }; 256];
     let mut len = 0;
-    while len < headers.len() {
+    while len < heads.len() {
         let digits = if len < 10 {
             1
         } else if len < 100 {
@@ -19,19 +32,24 @@ static HEADERS: [[u8; 8]; 256] = {
         } else {
             3
         };
-        let header = &mut headers[len];
-        (header[0], header[1 + digits], header[2 + digits], header[7]) =
-            (b'$', b'\r', b'\n', digits as u8 + 3);
-        let (mut left, mut digit) = (len, digits);
-        while digit > 0 {
-            header[digit] = b'0' + (left % 10) as u8;
+        let bytes = &mut heads[len].bytes;
+        let (mut left, mut at) = (len, prefix.len() + digits);
+        (bytes[at], bytes[at + 1]) = (b'\r', b'\n');
+        heads[len].len = at as u8 + 2;
+        let bytes = &mut heads[len].bytes;
+        while at > prefix.len() {
+            at -= 1;
+            bytes[at] = b'0' + (left % 10) as u8;
             left /= 10;
-            digit -= 1;
+        }
+        while at > 0 {
+            at -= 1;
+            bytes[at] = prefix[at];
         }
         len += 1;
     }
-    headers
-};
+    heads
+}
 
 /// A position in a [`ReplyBuf`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +91,17 @@ impl ReplyBuf {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// The same for a text whose length the compiler knows. Such are written as arrays on the way that most replies take: as a slice of
+    /// a few bytes it may become two calls, to `extend_from_slice` and from there to `memcpy`.
+    #[inline(always)]
+    pub fn put_array<const LEN: usize>(&mut self, bytes: &[u8; LEN]) {
+        if self.bytes.len() + LEN > self.limit {
+            self.overflowed = true;
+            return;
+        }
+        self.bytes.extend(*bytes);
+    }
+
     /// Puts all parts of a reply, or none where they pass the limit.
     #[inline(always)]
     pub fn put_all<const PARTS: usize>(&mut self, parts: [&[u8]; PARTS]) {
@@ -90,17 +119,41 @@ impl ReplyBuf {
     /// A string with its frame: `$len CRLF value CRLF`.
     #[inline(always)]
     pub fn put_bulk(&mut self, value: &[u8]) {
-        let at = self.bytes.len();
-        match HEADERS.get(value.len()) {
-            Some(header) if at + value.len() + 2 * header.len() <= self.limit => {
-                // All eight bytes, which is one move; what follows overwrites those that are too many.
-                self.bytes.extend_from_slice(header);
-                self.bytes.truncate(at + usize::from(header[7]));
+        match BULK_HEADS.get(value.len()) {
+            Some(head) if self.bytes.len() + value.len() + 16 <= self.limit => {
+                self.put_head(head);
                 self.bytes.extend_from_slice(value);
-                self.bytes.extend_from_slice(b"\r\n");
+                self.bytes.extend(*b"\r\n");
             }
             _ => self.put_bulk_in_parts(value),
         }
+    }
+
+    /// An item without flags as memcached's text has it: `VALUE key 0 len CRLF value`, and what ends it.
+    #[inline(always)]
+    pub fn put_text_value<const END: usize>(&mut self, key: &[u8], value: &[u8], end: &[u8; END]) {
+        const START: &[u8; 6] = b"VALUE ";
+        match TEXT_HEADS.get(value.len()) {
+            Some(head) if self.bytes.len() + key.len() + value.len() + 32 <= self.limit => {
+                self.bytes.extend(*START);
+                self.bytes.extend_from_slice(key);
+                self.put_head(head);
+                self.bytes.extend_from_slice(value);
+                self.bytes.extend(*end);
+            }
+            _ => {
+                let mut digits = itoa::Buffer::new();
+                let digits = digits.format(value.len()).as_bytes();
+                self.put_all([START, key, b" 0 ", digits, b"\r\n", value, end]);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn put_head(&mut self, head: &Head) {
+        let end = self.bytes.len() + usize::from(head.len);
+        self.bytes.extend(head.bytes);
+        self.bytes.truncate(end);
     }
 
     fn put_bulk_in_parts(&mut self, value: &[u8]) {
@@ -186,6 +239,27 @@ mod tests {
             let expected = [format!("+${len}\r\n").as_bytes(), &value[..len], b"\r\n"].concat();
             assert_eq!(out.bytes, expected, "{len}");
             assert!(!out.has_overflowed());
+        }
+    }
+
+    #[test]
+    fn an_item_in_text_has_its_frame_whatever_its_length() {
+        let value = vec![b'v'; 1200];
+        for len in 0..value.len() {
+            let mut out = ReplyBuf::default();
+            out.put_text_value(b"key", &value[..len], b"\r\nEND\r\n");
+            let expected =
+                [format!("VALUE key 0 {len}\r\n").as_bytes(), &value[..len], b"\r\nEND\r\n"].concat();
+            assert_eq!(out.bytes, expected, "{len}");
+            assert!(!out.has_overflowed());
+            out.clear();
+            out.limit(expected.len());
+            out.put_text_value(b"key", &value[..len], b"\r\nEND\r\n");
+            assert!(out.bytes == expected && !out.unlimit(), "{len}");
+            out.clear();
+            out.limit(expected.len() - 1);
+            out.put_text_value(b"key", &value[..len], b"\r\nEND\r\n");
+            assert!(out.bytes.is_empty() && out.unlimit(), "{len}");
         }
     }
 

@@ -270,7 +270,7 @@ pub(super) struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    #[inline]
+    #[inline(always)]
     pub fn header(&self) -> Header {
         debug_assert!(self.key.len() <= 0xffff && self.value_len <= 0xff_ffff);
         let mut flags = self.recency & RECENCY;

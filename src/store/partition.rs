@@ -327,7 +327,7 @@ impl Partition {
         Some(self.entry(offset, header, now_ms))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn entry(&self, offset: Offset, header: Header, now_ms: u64) -> Entry<'_> {
         let value = if header.has(item::LARGE) {
             self.large.value(header.large_ref(&self.arena, offset))
@@ -415,7 +415,7 @@ impl Partition {
     }
 
     /// Whether a write of an item is to be told, and then whether it is a new one. A placeholder is no item to those who are told.
-    #[inline]
+    #[inline(always)]
     pub(super) fn told_of(&self, found: Option<Found>, extra: Option<&Extra>) -> Option<bool> {
         if !self.journal.is_on() || extra.is_some_and(|extra| extra.meta.is_some_and(|m| m.state.placeholder))
         {
@@ -425,16 +425,21 @@ impl Partition {
     }
 
     /// Tells of a written item, and of its expiry if it was given one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn note_write(&self, key: &Key, told: Option<bool>, expiry: Expiry) {
         if let Some(is_new) = told {
-            if is_new {
-                self.note(Happening::New, key);
-            }
-            self.note(self.cause.written, key);
-            if matches!(expiry, Expiry::At(_)) && self.cause.written != Happening::Unnamed {
-                self.note(Happening::Expire, key);
-            }
+            self.tell_write(key, is_new, expiry);
+        }
+    }
+
+    #[cold]
+    fn tell_write(&self, key: &Key, is_new: bool, expiry: Expiry) {
+        if is_new {
+            self.note(Happening::New, key);
+        }
+        self.note(self.cause.written, key);
+        if matches!(expiry, Expiry::At(_)) && self.cause.written != Happening::Unnamed {
+            self.note(Happening::Expire, key);
         }
     }
 

@@ -46,7 +46,7 @@ impl Partition {
         self.set_with(key, value, Wanted { expiry, extra: Some(extra) }, now_ms)
     }
 
-    #[inline]
+    #[inline(always)]
     fn set_with(
         &mut self,
         key: &Key,
@@ -70,6 +70,9 @@ impl Partition {
         }
     }
 
+    /// Inlined, with [`Partition::overwrite`], into those who write with client flags and META and those who write without: the latter, a
+    /// plain SET, then does not look for what it has not got.
+    #[inline(always)]
     fn set_inline(
         &mut self,
         key: &Key,
@@ -150,7 +153,7 @@ impl Partition {
     }
 
     /// The item that replaces a found one.
-    #[inline]
+    #[inline(always)]
     fn draft<'k>(
         &self,
         key: &Key<'k>,
@@ -165,7 +168,7 @@ impl Partition {
 
     /// Turns a found item into the draft where it lies, all but its value, if it has the same shape: then nothing dies,
     /// and overwriting a key with a value of like size costs no log space.
-    #[inline]
+    #[inline(always)]
     fn overwrite(&mut self, found: Found, draft: &Draft, now_ms: u64) -> bool {
         let (old, new) = (found.header, draft.header());
         // Key and database are the same: with the same flags, the same fields lie at the same places.

@@ -8,7 +8,11 @@ use crate::server::ClientEntry;
 use std::sync::Arc;
 
 /// What a connection costs besides its buffers: this struct, its registry entry, its slot in the driver. Bytes, rounded up.
-pub const CONN_OVERHEAD: usize = 768;
+pub const CONN_OVERHEAD: usize = 896;
+/// The most of it that the slots in the driver and in [`Connections`], the counts of the `Arc` and the registry's map take.
+const SLOTS: usize = 112;
+
+const _: () = assert!(size_of::<Conn>() + size_of::<ClientEntry>() + SLOTS <= CONN_OVERHEAD);
 
 /// A connection's protocol, fixed by its first bytes, and what parsing it remembers between two reads.
 #[derive(Debug)]

@@ -392,7 +392,9 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         stats.recv_buffers_exhausted = driver.buffers_exhausted;
         stats.completion_overflows = driver.overflows;
         stats.accepts_paused = driver.accepts_paused;
-        self.shared.workers[self.id].stats.publish(stats, &rounds.stats.calls);
+        let changed = self.rounds.watch.take_changed(&self.rounds.stats);
+        let calls = self.rounds.stats.calls.as_slice();
+        self.shared.workers[self.id].stats.publish(stats, calls, changed.rows(calls.len()));
         self.account_memory();
     }
 

@@ -8,9 +8,11 @@
 use super::connections::{Codec, Conn};
 use super::observe;
 use super::rounds::{Progress, SourceState, TurnEnv};
+use crate::command::memcached::text::plan_common as text_plan_common;
 use crate::command::{self, Barrier, CommandStats, Op, Plan, PlanContext, Queued, Request, Step};
 use crate::conn::Session;
 use crate::limits::{MAX_KEY_LEN, MIN_REQUEST, TURN_REPLY_BYTES, TURN_REQUESTS};
+use crate::proto::memcached::text;
 use crate::proto::{Form, Outcome, ParseLimits, Parsed, detect, json, resp};
 use crate::store::Buffer;
 use bumpalo::Bump;
@@ -152,41 +154,61 @@ impl<'a> Parser<'_, 'a> {
         RunEnd::Nothing
     }
 
-    /// Takes GETs and SETs the short way, as long as one follows the other and there is room for them.
+    /// Takes reads and writes of one key the short way, as long as one follows the other and there is room for them.
     #[inline]
     fn common(
         &mut self,
-        conn: &Conn,
+        conn: &mut Conn,
         bytes: &'a [u8],
         progress: &mut Progress,
         full: usize,
         limits: &ParseLimits,
     ) {
-        let fresh = matches!(&conn.codec, Codec::Resp(resume) if resume.is_fresh());
-        let shared = self.env.shared;
-        if !fresh
-            || !limits.authenticated
-            || conn.session.in_multi()
-            || !conn.session.is_plain()
-            || shared.monitors.any()
-            || shared.pause.active(self.env.now_ms)
-        {
+        if !limits.authenticated || self.env.shared.pause.active(self.env.now_ms) {
             return;
         }
-        let mut last = None;
-        while self.requests.len() < full && progress.requests < TURN_REQUESTS {
-            let Some(common) = resp::common(&bytes[progress.at..]) else { break };
-            let store = &self.env.shared.store;
-            if !command::plan_common(&common, store, &conn.session, self.stats, self.requests) {
-                break;
+        let store = &self.env.shared.store;
+        let room = (full - self.requests.len()).min((TURN_REQUESTS - progress.requests) as usize);
+        let (from, mut at) = (self.requests.len(), progress.at);
+        match &mut conn.codec {
+            Codec::Resp(resume) if resume.is_fresh() && self.is_plain(&conn.session) => {
+                let (db, form) = (conn.session.db, conn.session.form());
+                let mut last = None;
+                while self.requests.len() - from < room {
+                    let Some(common) = resp::common(&bytes[at..]) else { break };
+                    if !command::plan_common(&common, store, db, form, self.stats, self.requests) {
+                        break;
+                    }
+                    last = Some(at);
+                    at += common.consumed;
+                }
+                if let Some(at) = last {
+                    self.last_name = &bytes[at..][resp::COMMON_NAME];
+                }
             }
-            last = Some(progress.at);
-            progress.at += common.consumed;
-            progress.requests += 1;
+            Codec::Text(state) if state.is_fresh() && !self.env.shared.monitors.any() => {
+                let now_ms = self.env.now_ms;
+                while self.requests.len() - from < room {
+                    let Some(common) = text::common(&bytes[at..]) else { break };
+                    if !text_plan_common(&common, store, self.bump, now_ms, self.stats, self.requests) {
+                        break;
+                    }
+                    at += common.consumed;
+                }
+                if at > progress.at {
+                    state.moved_on();
+                }
+            }
+            _ => return,
         }
-        if let Some(at) = last {
-            self.last_name = &bytes[at..][resp::COMMON_NAME];
-        }
+        progress.at = at;
+        progress.requests += (self.requests.len() - from) as u32;
+    }
+
+    /// Whether a command of RESP is no more than the command itself: it is not queued, and nobody is told of it.
+    #[inline]
+    fn is_plain(&self, session: &Session) -> bool {
+        !session.in_multi() && session.is_plain() && !self.env.shared.monitors.any()
     }
 
     /// A get in JSON, whose reply may be a large copy: it ends its run, so that it can be read again in another turn.

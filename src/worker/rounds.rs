@@ -12,7 +12,7 @@ use super::observe;
 use super::parser::{Parser, Place, Run, RunEnd};
 use super::watch::Watch;
 use crate::command::script::Scripts;
-use crate::command::{self, Barrier, COMMANDS, CommandStats, Context, Flow, Request, table};
+use crate::command::{self, Barrier, COMMANDS, Calls, CommandStats, Context, Flow, Request, table};
 use crate::conn::{Inbox, ReplyMode};
 use crate::limits::{GROUP_REQUESTS, ROUND_REQUESTS, RUN_REQUESTS};
 use crate::proto::{self, Form, Outcome, ParseLimits, Protocol, ReplyBuf, Scratch, json};
@@ -103,7 +103,7 @@ pub struct Rounds {
     scratch: Scratch,
     pub batcher: Batcher,
     pub stats: CommandStats,
-    watch: Watch,
+    pub watch: Watch,
     pub scripts: Scripts,
     pub replies: ReplyBuf,
     pub outputs: Vec<Output>,
@@ -147,7 +147,7 @@ impl Rounds {
             bump: Bump::new(),
             scratch: Scratch::default(),
             batcher,
-            stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            stats: CommandStats { calls: Calls::new(COMMANDS.len()), ..CommandStats::default() },
             watch: Watch::new(COMMANDS.len()),
             scripts: Scripts::default(),
             replies: ReplyBuf::default(),
@@ -255,7 +255,10 @@ impl Rounds {
             runs.push(Run { source, requests: start..requests.len(), end, before_last });
         }
 
-        let began = env.clock.ticks_ns();
+        // Without requests there is nothing to be timed: who sends one command at a time that runs alone pays for its own readings only.
+        let has_requests = !requests.is_empty();
+        let ticks = || if has_requests { env.clock.ticks_ns() } else { 0 };
+        let began = ticks();
         self.batcher.execute(
             &env.shared.store,
             &mut requests,
@@ -263,8 +266,8 @@ impl Rounds {
             &mut self.stats,
             env.now_ms,
         );
-        let took_ns = env.clock.ticks_ns().saturating_sub(began);
-        self.watch.batch(&runs, &requests, took_ns, (&self.scratch, &self.stats), env);
+        let took_ns = ticks().saturating_sub(began);
+        self.watch.batch(&runs, &requests, took_ns, (&self.scratch, &mut self.stats), env);
         let answered = requests.len();
         self.requests_done += answered as u64;
 
@@ -306,7 +309,7 @@ impl Rounds {
         }
         for request in requests {
             match conn.session.reply_mode {
-                ReplyMode::On => match request.form {
+                ReplyMode::On => match &request.form {
                     Form::Json => {
                         if self.is_full() && matches!(request.outcome, Outcome::Pinned(_)) {
                             // A get, so the last of its run (see `Parser::run`).
@@ -317,7 +320,7 @@ impl Rounds {
                     }
                     form => {
                         let (key, outcome) = (request.key.bytes, &request.outcome);
-                        proto::encode(&form, key, outcome, &self.scratch, &mut self.replies);
+                        proto::encode(form, key, outcome, &self.scratch, &mut self.replies);
                     }
                 },
                 ReplyMode::Off => {}

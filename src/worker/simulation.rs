@@ -430,7 +430,7 @@ fn told(script: &[u8], piece: usize) -> (String, [u64; 3], Vec<u64>) {
     (0..20).for_each(|_| worker.turn(Some(Duration::from_millis(1))).unwrap());
     let stats = &worker.rounds.stats;
     let counts = [stats.hits, stats.misses, stats.errors];
-    (String::from_utf8(client.read(usize::MAX)).unwrap(), counts, stats.calls.clone())
+    (String::from_utf8(client.read(usize::MAX)).unwrap(), counts, stats.calls.as_slice().to_vec())
 }
 
 /// Byte by byte every request takes the long way, in one piece every GET and SET that can takes the short one.
@@ -455,6 +455,32 @@ fn the_short_way_answers_and_counts_as_the_long_one() {
     let (short, long) = (told(&script, script.len()), told(&script, 1));
     assert!(short.0.starts_with("-NOAUTH") && short.0.contains("+OK\r\n$1\r\nv\r\n"), "{}", short.0);
     assert!(short.0.contains("-ERR string exceeds") && short.0.contains("Protocol error"), "{}", short.0);
+    assert_eq!(short, long);
+}
+
+/// The same for memcached's text.
+#[test]
+fn the_short_way_of_text_answers_and_counts_as_the_long_one() {
+    let (get, set) = (&b"get k\r\n"[..], &b"set k 0 0 1\r\nv\r\n"[..]);
+    let script = [
+        b"set auth 0 0 9\r\ndefault s\r\n",
+        get,
+        set,
+        &get.repeat(70),
+        b"set k 7 60 2\r\nvw\r\nget k\r\nset k 0 0 1 noreply\r\nx\r\nget k k\r\n",
+        b"set k 0 -1 1\r\nv\r\n",
+        get,
+        &set.repeat(3),
+        &[b"set k 0 0 1025\r\n", &[b'x'; 1_025][..], b"\r\n"].concat(),
+        get,
+        b"set k 0 0 1\r\nvw\r\n",
+        get,
+        b"gets none\r\nget \x01\r\nnone\r\nquit\r\n",
+    ]
+    .concat();
+    let (short, long) = (told(&script, script.len()), told(&script, 1));
+    assert!(short.0.starts_with("STORED\r\nEND\r\nSTORED\r\nVALUE k 0 1\r\nv\r\nEND\r\n"), "{}", short.0);
+    assert!(short.0.contains("VALUE k 7 2\r\nvw\r\nEND\r\nVALUE k 0 1\r\nx\r\n"), "{}", short.0);
     assert_eq!(short, long);
 }
 

@@ -7,7 +7,7 @@ use super::connections::Conn;
 use super::parser::{Run, RunEnd};
 use super::rounds::TurnEnv;
 use crate::command::table::{self, Spec};
-use crate::command::{Barrier, CommandStats, Op, Payload, Request};
+use crate::command::{Barrier, Changed, CommandStats, Op, Payload, Request};
 use crate::observe::{LatencyEvent, Sighting};
 use crate::proto::{ItemValue, Outcome, Scratch};
 
@@ -16,12 +16,14 @@ use crate::proto::{ItemValue, Outcome, Scratch};
 pub struct Watch {
     /// Calls by row of the command table, as far as they are in a histogram.
     noted: Vec<u64>,
+    /// Rows that have changed since they were last asked for.
+    changed: Changed,
 }
 
 impl Watch {
     /// `commands` is the length of the command table.
     pub fn new(commands: usize) -> Watch {
-        Watch { noted: vec![0; commands] }
+        Watch { noted: vec![0; commands], changed: Changed::default() }
     }
 
     /// A round's batch has run. `stats` counts its commands, and those that will run alone, too.
@@ -30,7 +32,7 @@ impl Watch {
         runs: &[Run<'_>],
         requests: &[Request<'_>],
         took_ns: u64,
-        (scratch, stats): (&Scratch, &CommandStats),
+        (scratch, stats): (&Scratch, &mut CommandStats),
         env: &TurnEnv<'_>,
     ) {
         for run in runs {
@@ -41,14 +43,15 @@ impl Watch {
             }
         }
         let each_ns = took_ns / requests.len().max(1) as u64;
-        if self.noted != stats.calls {
-            let times = &env.shared.workers[env.worker].times;
-            for (row, (noted, calls)) in self.noted.iter_mut().zip(&stats.calls).enumerate() {
-                let new = calls.wrapping_sub(*noted);
-                if new > 0 {
-                    times.note(row, each_ns, new);
-                    *noted = *calls;
-                }
+        let changed = stats.calls.take_changed();
+        self.changed = self.changed.or(changed);
+        let times = &env.shared.workers[env.worker].times;
+        for row in changed.rows(self.noted.len()) {
+            let calls = stats.calls[row];
+            let new = calls.wrapping_sub(self.noted[row]);
+            if new > 0 {
+                times.note(row, each_ns, new);
+                self.noted[row] = calls;
             }
         }
         let observer = &env.shared.observer;
@@ -87,6 +90,11 @@ impl Watch {
                 keys.iter().map(|key| Sighting { key, took_ns: took_ns / share, bytes: bytes / share });
             observer.hot_keys.note(sightings, env.now_ms);
         }
+    }
+
+    /// The rows of the command table whose calls have changed since this was last called.
+    pub fn take_changed(&mut self, stats: &CommandStats) -> Changed {
+        std::mem::take(&mut self.changed).or(stats.calls.changed())
     }
 
     /// A command that was counted will be looked at again.

@@ -132,9 +132,7 @@ impl<'a> Planner<'_, 'a, '_> {
     /// A request on the packet's key, counted under a command of the table.
     #[inline]
     fn keyed(&mut self, row: u16, op: Op<'a>) -> Planned<'a> {
-        if let Some(calls) = self.stats.calls.get_mut(usize::from(row)) {
-            *calls += 1;
-        }
+        self.stats.calls.count(row);
         Planned::Request(keyed(&self.packet, op, self.ctx))
     }
 

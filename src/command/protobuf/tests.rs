@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::command::testing::{BEGIN_MS, QuietHost};
-use crate::command::{COMMANDS, Context, Flow, PauseMode, execute_now, run};
+use crate::command::{COMMANDS, Calls, Context, Flow, PauseMode, execute_now, run};
 use crate::conn::Session;
 use crate::limits;
 use crate::proto::Scratch;
@@ -45,7 +45,7 @@ impl Client {
         Client {
             store: Store::new(config, Arc::new(Budget::new(256 << 20))).unwrap(),
             session: Session::new(1, true),
-            stats: CommandStats { calls: vec![0; COMMANDS.len()], ..CommandStats::default() },
+            stats: CommandStats { calls: Calls::new(COMMANDS.len()), ..CommandStats::default() },
             state: State::default(),
             inbox: Vec::new(),
             paused: None,

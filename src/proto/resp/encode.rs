@@ -3,14 +3,18 @@
 use super::Writer;
 use crate::proto::{Item, ItemValue, Outcome, ReplyBuf, Scratch, Span};
 
-/// Appends the reply for `outcome`, whose spans and pins are in `scratch`.
-#[inline]
+/// Appends the reply for `outcome`, whose spans and pins are in `scratch`. What GET and SET answer is written here, in the caller's loop.
+#[inline(always)]
 pub fn encode(outcome: &Outcome, scratch: &Scratch, resp3: bool, out: &mut ReplyBuf) {
-    encode_into(outcome, scratch, &mut Writer::new(out, resp3));
+    match outcome {
+        Outcome::Value(span) => out.put_bulk(slice(scratch, *span)),
+        Outcome::Ok => out.put_array(b"+OK\r\n"),
+        _ => encode_into(outcome, scratch, &mut Writer::new(out, resp3)),
+    }
 }
 
 /// The same for a writer that there is already.
-#[inline]
+#[inline(never)]
 pub fn encode_into(outcome: &Outcome, scratch: &Scratch, writer: &mut Writer<'_>) {
     match outcome {
         Outcome::Value(span) => writer.bulk(slice(scratch, *span)),

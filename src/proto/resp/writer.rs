@@ -90,7 +90,7 @@ impl<'b> Writer<'b> {
     /// `+OK`.
     #[inline]
     pub fn ok(&mut self) {
-        self.out.put(b"+OK\r\n");
+        self.out.put_array(b"+OK\r\n");
     }
 
     /// An error with its code and without the leading dash ("ERR syntax error"). Line breaks become spaces.
@@ -140,7 +140,11 @@ impl<'b> Writer<'b> {
     /// No value, where a string would be.
     #[inline]
     pub fn null(&mut self) {
-        self.out.put(if self.resp3 { b"_\r\n" } else { b"$-1\r\n" });
+        if self.resp3 {
+            self.out.put_array(b"_\r\n");
+        } else {
+            self.out.put_array(b"$-1\r\n");
+        }
     }
 
     /// No value, where an array would be.

@@ -11,12 +11,12 @@ mod tests;
 
 use super::super::{CommandStats, Op, Payload, PlanContext, Request, Step};
 use crate::command::table::row;
-use crate::limits::TEXT_COMMON;
 use crate::proto::memcached::text::{self, Command, Common, Form as TextForm, Login, Parsed, State};
 use crate::proto::{Form, Outcome, ParseLimits};
-use crate::store::{Expiry, Key};
+use crate::store::{Expiry, Key, Store};
 use asks::Ask;
 pub(super) use asks::flush_all;
+use bumpalo::Bump;
 
 /// What VERSION and the statistics tell. Clients read up to three numbers and two dots (libmemcached keeps each in a byte), or take it
 /// whole; it must be one word. The numbers are those of the memcached whose protocol this is: clients choose features by them.
@@ -42,13 +42,6 @@ pub fn next<'a>(
 ) -> Step<'a> {
     if !ctx.session.authenticated {
         return login(rest, state, ctx, stats, requests);
-    }
-    if state.is_fresh() && ctx.paused.is_none() {
-        let consumed = common(rest, ctx, stats, requests);
-        if consumed > 0 {
-            state.moved_on();
-            return Step::Planned { consumed };
-        }
     }
     let before = ctx.paused.map(|_| state.clone());
     match text::parse(rest, state, limits, ctx.bump) {
@@ -93,53 +86,46 @@ fn writes(command: &Command<'_>) -> bool {
     }
 }
 
-/// Takes commands the short way for as long as one follows the other; returns how many bytes that were.
+/// Plans a command in its usual form of an authenticated client, and has its index bucket fetched. False: a value that needs the long way.
 #[inline]
-fn common<'a>(
-    rest: &'a [u8],
-    ctx: &PlanContext<'a, '_>,
-    stats: &mut CommandStats,
-    requests: &mut Vec<Request<'a>>,
-) -> usize {
-    let mut consumed = 0;
-    for _ in 0..TEXT_COMMON {
-        let Some(common) = text::common(&rest[consumed..]) else { break };
-        if !plan_common(&common, ctx, stats, requests) {
-            break;
-        }
-        consumed += common.consumed;
-    }
-    consumed
-}
-
-/// False: a value that needs the long way.
-#[inline]
-fn plan_common<'a>(
+pub fn plan_common<'a>(
     common: &Common<'a>,
-    ctx: &PlanContext<'a, '_>,
+    store: &Store,
+    bump: &'a Bump,
+    now_ms: u64,
     stats: &mut CommandStats,
     requests: &mut Vec<Request<'a>>,
 ) -> bool {
     const GET: usize = row("get") as usize;
     const SET: usize = row("set") as usize;
-    let Some(set) = &common.set else {
-        stats.calls[GET] += 1;
-        push(common.key, Op::GetItem, &items::LAST_VALUE, ctx, requests);
-        return true;
-    };
-    if set.value.len() > ctx.store.large_threshold() {
-        return false;
+    let key = store.key(DB, common.key);
+    // One push for each operation, see `command::plan_common`.
+    match &common.set {
+        None => {
+            stats.calls[GET] += 1;
+            requests.push(request(key, Op::GetItem, &items::LAST_VALUE));
+        }
+        Some(set) if set.value.len() > store.large_threshold() => return false,
+        Some(set) => {
+            stats.calls[SET] += 1;
+            let value = Payload::Inline(set.value);
+            let expiry = expiry(i64::from(set.exptime), now_ms);
+            let form = if set.noreply { &TextForm::Silent } else { &TextForm::Stored };
+            if set.flags == 0 {
+                requests.push(request(key, Op::Set { value, expiry }, form));
+            } else {
+                let op = items::set_with_flags(value, set.flags, expiry, bump);
+                requests.push(request(key, op, form));
+            }
+        }
     }
-    let value = Payload::Inline(set.value);
-    let expiry = expiry(i64::from(set.exptime), ctx.now_ms);
-    let form = if set.noreply { &TextForm::Silent } else { &TextForm::Stored };
-    stats.calls[SET] += 1;
-    let op = match set.flags {
-        0 => Op::Set { value, expiry },
-        flags => items::set_with_flags(value, flags, expiry, ctx.bump),
-    };
-    push(common.key, op, form, ctx, requests);
+    store.prefetch(key.hash);
     true
+}
+
+#[inline(always)]
+fn request<'a>(key: Key<'a>, op: Op<'a>, form: &'a TextForm<'a>) -> Request<'a> {
+    Request { key, op, form: Form::Text(form), outcome: Outcome::Pending }
 }
 
 /// Plans a command that is whole and may run now.
@@ -236,8 +222,8 @@ fn push<'a>(
     ctx: &PlanContext<'a, '_>,
     requests: &mut Vec<Request<'a>>,
 ) {
-    let key: Key<'a> = ctx.store.key(DB, key);
-    requests.push(Request { key, op, form: Form::Text(form), outcome: Outcome::Pending });
+    let key = ctx.store.key(DB, key);
+    requests.push(request(key, op, form));
     ctx.store.prefetch(key.hash);
 }
 

@@ -36,27 +36,21 @@ pub fn common(buf: &[u8]) -> Option<Common<'_>> {
 
 #[inline]
 fn get(buf: &[u8]) -> Option<Common<'_>> {
-    // One search for whatever ends the key: a space would mean a second one.
-    let line = &buf[4..];
-    let end = memchr::memchr2(b' ', b'\n', line)?;
-    let key = line[..=end].strip_suffix(b"\r\n")?;
-    if key.is_empty() || key.len() > MAX_KEY {
-        return None;
-    }
-    Some(Common { key, set: None, consumed: 4 + end + 1 })
+    let (key, end) = key(buf)?;
+    buf[end..].starts_with(b"\r\n").then_some(Common { key, set: None, consumed: end + 2 })
 }
 
 #[inline]
 fn set(buf: &[u8]) -> Option<Common<'_>> {
-    let key_end = 4 + memchr::memchr2(b' ', b'\n', &buf[4..])?;
-    let key = &buf[4..key_end];
-    if key.is_empty() || key.len() > MAX_KEY || buf[key_end] != b' ' {
-        return None;
-    }
-    let (flags, at) = digits(buf, key_end + 1)?;
-    let at = expect(buf, at, b" ")?;
-    let (exptime, at) = digits(buf, at)?;
-    let at = expect(buf, at, b" ")?;
+    let (key, end) = key(buf)?;
+    // What nearly all send; anything else takes the same steps one by one.
+    let (flags, exptime, at) = if buf[end..].starts_with(b" 0 0 ") {
+        (0, 0, end + 5)
+    } else {
+        let (flags, at) = digits(buf, expect(buf, end, b" ")?)?;
+        let (exptime, at) = digits(buf, expect(buf, at, b" ")?)?;
+        (flags, exptime, expect(buf, at, b" ")?)
+    };
     let (len, at) = digits(buf, at)?;
     let (noreply, start) = match expect(buf, at, b"\r\n") {
         Some(start) => (false, start),
@@ -72,6 +66,26 @@ fn set(buf: &[u8]) -> Option<Common<'_>> {
     }
     let set = CommonSet { flags, exptime, value, noreply };
     Some(Common { key, set: Some(set), consumed: start + len + 2 })
+}
+
+/// The key behind a command's name, and where it ends: eight bytes at a time, up to the first that is no larger than a space.
+#[inline]
+fn key(buf: &[u8]) -> Option<(&[u8], usize)> {
+    const ONES: u64 = u64::MAX / 255;
+    const AT: usize = 4;
+    let line = &buf[AT..];
+    let (words, tail) = line.as_chunks();
+    let ends = words.iter().enumerate().find_map(|(n, word)| {
+        // A byte's upper bit is set in `low` if the byte is below 33: certain for the first, as a borrow only spreads upwards.
+        let word = u64::from_le_bytes(*word);
+        let low = word.wrapping_sub(ONES * 33) & !word & (ONES << 7);
+        (low != 0).then(|| n * 8 + low.trailing_zeros() as usize / 8)
+    });
+    let len = match ends {
+        Some(len) => len,
+        None => line.len() - tail.len() + tail.iter().position(|byte| *byte <= b' ')?,
+    };
+    (len > 0 && len <= MAX_KEY).then(|| (&line[..len], AT + len))
 }
 
 /// Where what follows `text` begins, if `text` stands here.

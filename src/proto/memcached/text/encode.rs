@@ -15,9 +15,11 @@ pub fn encode(form: &Form<'_>, key: &[u8], outcome: &Outcome, scratch: &Scratch,
             match outcome {
                 Outcome::Value(span) => {
                     let value = &scratch.bytes[span.start as usize..][..span.len as usize];
-                    let mut digits = itoa::Buffer::new();
-                    let digits = digits.format(span.len).as_bytes();
-                    out.put_all([b"VALUE ", key, b" 0 ", digits, b"\r\n", value, end]);
+                    if *last {
+                        out.put_text_value(key, value, b"\r\nEND\r\n");
+                    } else {
+                        out.put_text_value(key, value, b"\r\n");
+                    }
                 }
                 Outcome::Item(index) => value(key, &scratch.items[*index as usize], *cas, end, scratch, out),
                 Outcome::Pinned(index) => {
@@ -26,10 +28,11 @@ pub fn encode(form: &Form<'_>, key: &[u8], outcome: &Outcome, scratch: &Scratch,
                     let item = Item { value: pinned, value_len, ..Item::default() };
                     value(key, &item, *cas, end, scratch, out);
                 }
-                _ if *last => out.put(b"END\r\n"),
+                _ if *last => out.put_array(b"END\r\n"),
                 _ => {}
             }
         }
+        Form::Stored if matches!(outcome, Outcome::Ok) => out.put_array(b"STORED\r\n"),
         Form::Stored => out.put(stored(outcome)),
         _ => encode_rare(form, key, outcome, scratch, out),
     }

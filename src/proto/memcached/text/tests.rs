@@ -238,6 +238,23 @@ fn the_short_way_takes_what_is_usual_and_nothing_else() {
     assert!(common(&[b"get ", &[b'k'; 250][..], b"\r\n"].concat()).is_some());
 }
 
+/// A key is searched eight bytes at a time: each byte is found wherever it stands, and none is taken for another.
+#[test]
+fn the_short_way_finds_where_a_key_ends() {
+    for at in 0..20 {
+        for byte in 0..=u8::MAX {
+            let mut key = [b'k'; 20];
+            key[at] = byte;
+            for line in
+                [[b"get ", &key[..], b"\r\n"].concat(), [b"set ", &key[..], b" 0 0 1\r\nx\r\n"].concat()]
+            {
+                let found = common(&line).map(|common| common.key);
+                assert_eq!(found, (byte > b' ').then_some(&key[..]), "{}", line.escape_ascii());
+            }
+        }
+    }
+}
+
 use super::common::CommonSet as CommonSetOf;
 
 proptest! {
