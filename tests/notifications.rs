@@ -123,15 +123,29 @@ fn evicted_keys_are_told(setup: Setup) {
     let server = setup.start(&["--max-memory", "20MB"]);
     let (mut listener, mut conn) = listener(&server, "Ee");
     let value = "v".repeat(8_000);
-    for n in 0..4_000 {
-        conn.command(&["SET", &format!("k{n}"), &value]);
+    // A build without optimisation leaves so little memory that some are refused.
+    let set = |n: &i32| !conn.command(&["SET", &format!("k{n}"), &value]).is_error();
+    let stored = (0..4_000).filter(set).count() as i64;
+    let left_before = conn.run("DBSIZE").int();
+    // What one worker has evicted may be told behind what another says later.
+    let mut told = 0;
+    for _ in 0..20 {
+        let text = events(&mut listener, &mut conn);
+        let told_now = text.split(", ").filter(|event| event.starts_with("evicted k")).count();
+        assert_eq!(
+            text.split(", ").filter(|event| !event.is_empty()).count(),
+            told_now,
+            "nothing else was asked for"
+        );
+        told += told_now as i64;
+        if told + left_before > stored - 100 {
+            break;
+        }
     }
-    let text = events(&mut listener, &mut conn);
-    let told = text.split(", ").filter(|event| event.starts_with("evicted k")).count() as i64;
-    assert_eq!(text.split(", ").count() as i64, told, "nothing else was asked for");
-    // Upkeep may have evicted some more since.
+    // Upkeep evicts on, also between these questions.
     let left = conn.run("DBSIZE").int();
-    assert!(told > 0 && told + left <= 4_000 && told + left > 3_900, "{told} told, {left} left");
+    assert!(told > 0 && told + left <= stored, "{told} told, {left} left of {stored}");
+    assert!(told + left_before > stored - 100, "{told} told, {left_before} left before of {stored}");
 }
 
 fn flags_choose_and_flushes_say_nothing(setup: Setup) {
