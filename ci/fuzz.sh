@@ -29,7 +29,7 @@ for target in "$@"; do
     mkdir -p "fuzz/corpus/$target"
     words=fuzz/dictionaries/$target.dict
     # (The loop has its list already.)
-    set -- -max_total_time="$seconds" -max_len=2048 -print_final_stats=1
+    set -- -max_total_time="$seconds" -max_len=2048 -print_final_stats=1 -verbosity=0
     [ ! -f "$words" ] || set -- "$@" -dict="$words"
     cargo fuzz run "$target" "fuzz/corpus/$target" -- "$@"
 done
