@@ -6,63 +6,25 @@ KV_SERVER names the program that judges the configuration, and KV_CONFIG_FILE th
 import email.mime.multipart
 import email.mime.text
 import gzip
-import http.server
 import json
 import os
 import shutil
 import stat
 import subprocess
 import tempfile
-import threading
 import unittest
 from pathlib import Path
+
+import imds
 
 ROOT = Path(__file__).resolve().parents[2]
 FIRST_BOOT = ROOT / "ami/files/first-boot"
 SERVER = os.environ["KV_SERVER"]
 PACKAGED = Path(os.environ["KV_CONFIG_FILE"])
-TOKEN = "AQAEAtest=="
-
-
-class Metadata(http.server.BaseHTTPRequestHandler):
-    """IMDSv2 only: 401 without the token, as an instance with HttpTokens=required answers."""
-
-    def answer(self, code, body=b""):
-        self.send_response(code)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def do_PUT(self):
-        self.server.asked.append("PUT " + self.path)
-        if not self.server.has_tokens:
-            return self.answer(404)
-        seconds = int(self.headers.get("X-aws-ec2-metadata-token-ttl-seconds", "0"))
-        if self.path != "/latest/api/token" or not 1 <= seconds <= 21600:
-            return self.answer(400)
-        return self.answer(200, TOKEN.encode())
-
-    def do_GET(self):
-        self.server.asked.append("GET " + self.path)
-        if self.headers.get("X-aws-ec2-metadata-token") != TOKEN:
-            self.server.without_token += 1
-            return self.answer(401)
-        if self.path == "/latest/meta-data/instance-id":
-            return self.answer(200, self.server.instance.encode())
-        if self.path == "/latest/user-data" and self.server.user_data is not None:
-            return self.answer(200, self.server.user_data)
-        return self.answer(404)
-
-    def log_message(self, *_):
-        pass
-
 
 class FirstBoot(unittest.TestCase):
     def setUp(self):
-        self.service = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Metadata)
-        self.service.asked, self.service.without_token = [], 0
-        self.service.has_tokens, self.service.instance, self.service.user_data = True, "i-0123456789abcdef0", None
-        threading.Thread(target=self.service.serve_forever, daemon=True).start()
+        self.service = imds.start("127.0.0.1", 0)
         self.folder = Path(tempfile.mkdtemp(prefix="kv-first-boot."))
         self.etc = self.folder / "etc"
         self.etc.mkdir()
@@ -75,10 +37,10 @@ class FirstBoot(unittest.TestCase):
         self.service.server_close()
         shutil.rmtree(self.folder)
 
-    def boot(self, user_data=None, imds=None):
+    def boot(self, user_data=None, service=None):
         """Runs it once; its exit code."""
         self.service.user_data = user_data.encode() if isinstance(user_data, str) else user_data
-        address = imds or f"http://127.0.0.1:{self.service.server_port}"
+        address = service or f"http://127.0.0.1:{self.service.server_port}"
         command = [FIRST_BOOT, "--imds", address, "--tries", "2", "--etc", self.etc, "--server", SERVER]
         command += ["--state", self.folder / "state", "--log", self.folder / "log", "--cloud-init", self.folder / "cloud"]
         # A proxy must not be asked, whatever the environment says.
@@ -205,7 +167,7 @@ class FirstBoot(unittest.TestCase):
         (cloud / "instance").mkdir()
         (cloud / "data/instance-id").write_text("nocloud-1\n")
         (cloud / "instance/user-data.txt").write_text("#cloud-config\nkv_cache:\n  threads: 2\n")
-        self.assertEqual(self.boot(imds="http://127.0.0.1:9"), 0, self.said)
+        self.assertEqual(self.boot(service="http://127.0.0.1:9"), 0, self.said)
         self.assertEqual((self.report()["source"], self.report()["instance"]), ("cloud-init", "nocloud-1"))
         self.assertIn("threads = 2", self.config())
 
