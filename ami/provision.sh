@@ -34,7 +34,8 @@ fi
 # first-boot and self-test are written in it. Both distributions' images have it: cloud-init is.
 command -v python3 >/dev/null || fail "python3 is not there"
 
-./install.sh --binary bin/kv-server
+# Started by the first boot, with what the instance is told.
+./install.sh --binary bin/kv-server --no-start
 
 install -m 0755 bin/uring-bench /usr/local/bin/uring-bench
 install -d -m 0755 /usr/local/lib/kv-cache /usr/share/doc/kv-cache

@@ -70,7 +70,7 @@ refuses() {
 refuses 'A region looks like' -var region=Frankfurt
 refuses 'An account is twelve digits' -var 'share_with_accounts=["12345"]'
 refuses 'The root volume has' -var root_gb=4
-refuses 'no such file' -var "release_arm64=$work/absent"
+refuses 'Bad source' -var "release_arm64=$work/absent"
 sed -i 's/throughput .*= 125/throughput = 5/' "$work/hcl/build.pkr.hcl"
 refuses 'Throughput must be between'
 known "$work/hcl"
