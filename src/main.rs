@@ -10,6 +10,7 @@ fn main() -> ExitCode {
         // Help and version come this way too, with exit code 0.
         Err(RunError::Config(ConfigError::Usage(usage))) => usage.exit(),
         Err(error) => {
+            server::tell_failure(&error);
             eprintln!("kv-server: {error}");
             ExitCode::FAILURE
         }

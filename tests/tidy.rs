@@ -14,6 +14,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("nix", &["sys", "ring"]),
     ("clap", &["config"]),
     ("httparse", &["proto/http"]),
+    ("listenfd", &["sys"]),
     ("mlua", &["command/script"]),
     ("lru", &["server"]),
 ];
