@@ -19,10 +19,9 @@ use crate::limits;
 use crate::store::{Budget, Store, StoreConfig, return_large_frees};
 use crate::sys::inherited::InheritError;
 use crate::sys::listener::{BindError, ListenSocket};
-use crate::sys::{Machine, machine, notify, rlimit, signals};
+use crate::sys::{machine, notify, rlimit, signals};
 use crate::worker::{self, Report, WorkerSetup};
 use std::any::Any;
-use std::ffi::OsString;
 use std::io;
 use std::net::TcpListener;
 use std::sync::atomic::Ordering::Relaxed;
@@ -75,10 +74,8 @@ pub(super) enum Happening {
     Signal(io::Result<&'static str>),
 }
 
-/// Runs the server that these arguments (the program's name first) and the environment describe, until it is told to end.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), RunError> {
-    let machine = Machine::probe()?;
-    let mut config = Config::parse(args, &machine)?;
+/// Runs the server that is configured so, until it is told to end.
+pub fn run(mut config: Config) -> Result<(), RunError> {
     log::set_level(config.log_level);
     let inherited = ports::inherited()?;
     return_large_frees();
