@@ -74,8 +74,8 @@ refuses 'Bad source' -var "release_arm64=$work/absent"
 sed -i 's/throughput .*= 125/throughput = 5/' "$work/hcl/build.pkr.hcl"
 refuses 'Throughput must be between'
 known "$work/hcl"
-echo 'source "amazon-ebs" "other" { nonsense = 1 }' >"$work/hcl/other.pkr.hcl"
-refuses 'nonsense'
+sed -i 's/ena_support .*= true/ena_suport = true/' "$work/hcl/aws.pkr.hcl"
+refuses 'ena_suport'
 
 # What 1.6.6 does not see is at least this and nothing else.
 unseen=$(sed -n 's/^ *\([a-z_]*\).*# newer$/\1/p' ami/*.pkr.hcl | sort -u | xargs)

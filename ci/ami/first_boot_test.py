@@ -155,11 +155,16 @@ class FirstBoot(unittest.TestCase):
     def test_once_for_each_instance(self):
         self.assert_applied("memory = 96MB\nthreads = 2\n")
         self.assertEqual(self.boot("threads = 3\n"), 0)
-        self.assertIn("threads = 2", self.config())
+        self.assertIn("\nthreads = 2\n", self.config())
+        # An image made of this instance: what the first was told is not for the second.
         self.service.instance = "i-0fedcba9876543210"
         self.assertEqual(self.boot("threads = 3\n"), 0)
-        self.assertIn("threads = 3", self.config())
-        self.assertNotIn("threads = 2", self.config())
+        self.assertIn("\nthreads = 3\n", self.config())
+        for gone in ("\nthreads = 2\n", "\nmax-memory = "):
+            self.assertNotIn(gone, self.config())
+        self.service.instance = "i-0a5a5a5a5a5a5a5a5"
+        self.assertEqual(self.boot(), 0)
+        self.assertEqual(self.config().rstrip("\n"), self.before.decode().rstrip("\n"))
 
     def test_elsewhere_cloud_init_has_the_user_data(self):
         cloud = self.folder / "cloud"
@@ -169,7 +174,7 @@ class FirstBoot(unittest.TestCase):
         (cloud / "instance/user-data.txt").write_text("#cloud-config\nkv_cache:\n  threads: 2\n")
         self.assertEqual(self.boot(service="http://127.0.0.1:9"), 0, self.said)
         self.assertEqual((self.report()["source"], self.report()["instance"]), ("cloud-init", "nocloud-1"))
-        self.assertIn("threads = 2", self.config())
+        self.assertIn("\nthreads = 2\n", self.config())
 
 
 if __name__ == "__main__":
