@@ -27,10 +27,14 @@ mod kernel;
 mod outgoing;
 mod owned;
 mod recv;
+mod refused;
 mod start;
 mod token;
+mod versions;
 
-pub use start::{StartError, known_defect};
+pub use refused::{StartError, release};
+pub use start::{Granted, try_out};
+pub use versions::{Defect, defect_of, known_defect, multishot_is_broken, version};
 
 use super::doorbell::Doorbell;
 use super::pause::until_resume;
@@ -103,7 +107,7 @@ impl Uring {
             doorbell: Doorbell::new()?,
             doorbell_count: Box::new(0),
             listeners: Vec::new(),
-            single_accepts: accept::multishot_is_broken(&start::release()),
+            single_accepts: multishot_is_broken(&release()),
             operations: VecDeque::from([Operation::WatchDoorbell]),
             waiting: VecDeque::new(),
             events: Vec::new(),
