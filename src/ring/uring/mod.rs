@@ -33,7 +33,7 @@ mod token;
 mod versions;
 
 pub use refused::{StartError, release};
-pub use start::{Granted, try_out};
+pub use start::Granted;
 pub use versions::{Defect, defect_of, known_defect, multishot_is_broken, version};
 
 use super::doorbell::Doorbell;
@@ -98,8 +98,17 @@ pub struct Uring {
 impl Uring {
     /// Sets the ring up on the calling thread, which must be the one that uses it.
     pub fn new(options: &DriverOptions) -> Result<Self, StartError> {
-        let (kernel, buffers) = start::start(options)?;
-        Ok(Self {
+        Self::open(options).map(|(ring, _)| ring)
+    }
+
+    /// Sets a ring up as a worker does, and takes it down again: tells what no version of a kernel tells.
+    pub fn try_out(options: &DriverOptions) -> Result<Granted, StartError> {
+        Self::open(options).map(|(_, granted)| granted)
+    }
+
+    fn open(options: &DriverOptions) -> Result<(Self, Granted), StartError> {
+        let (kernel, buffers, granted) = start::start(options)?;
+        let ring = Self {
             kernel,
             buffers,
             conns: Slots::new(),
@@ -115,7 +124,8 @@ impl Uring {
             in_kernel: 0,
             stats: DriverStats::default(),
             address_calls: Cell::new(0),
-        })
+        };
+        Ok((ring, granted))
     }
 
     /// The result of an operation that the ring's restrictions exclude.

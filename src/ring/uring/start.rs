@@ -38,8 +38,17 @@ const SQE_FLAGS: Flags = Flags::IO_LINK.union(Flags::BUFFER_SELECT).union(Flags:
 const UNREGISTER_PBUF_RING: u8 = 23;
 
 /// A ring that is enabled, restricted and proven to do what the driver needs, and its receive buffers.
-pub fn start(options: &DriverOptions) -> Result<(Kernel, Buffers), StartError> {
-    retry(|| try_start(options)).map(|(kernel, buffers, _)| (kernel, buffers))
+pub fn start(options: &DriverOptions) -> Result<(Kernel, Buffers, Granted), StartError> {
+    let mut attempt = 0;
+    loop {
+        match try_start(options) {
+            Err(StartError::Memlock { .. }) if attempt < MEMLOCK_RETRIES => {
+                attempt += 1;
+                std::thread::sleep(MEMLOCK_PAUSE);
+            }
+            result => return result,
+        }
+    }
 }
 
 /// What the kernel has granted to a ring of the size that a worker's has.
@@ -51,31 +60,7 @@ pub struct Granted {
     pub no_sqarray: bool,
 }
 
-/// Sets a ring up as a worker does, and takes it down again: what cannot be learnt from the kernel's version.
-pub fn try_out(options: &DriverOptions) -> Result<Granted, StartError> {
-    let (kernel, buffers, no_sqarray) = retry(|| try_start(options))?;
-    let params = kernel.ring.params();
-    let granted = Granted { sq_entries: params.sq_entries(), cq_entries: params.cq_entries(), no_sqarray };
-    // The ring goes before what it points to.
-    drop(kernel);
-    drop(buffers);
-    Ok(granted)
-}
-
-fn retry<T>(mut start: impl FnMut() -> Result<T, StartError>) -> Result<T, StartError> {
-    let mut attempt = 0;
-    loop {
-        match start() {
-            Err(StartError::Memlock { .. }) if attempt < MEMLOCK_RETRIES => {
-                attempt += 1;
-                std::thread::sleep(MEMLOCK_PAUSE);
-            }
-            result => return result,
-        }
-    }
-}
-
-fn try_start(options: &DriverOptions) -> Result<(Kernel, Buffers, bool), StartError> {
+fn try_start(options: &DriverOptions) -> Result<(Kernel, Buffers, Granted), StartError> {
     let (ring, no_sqarray) = build(options)?;
     check_features(&ring)?;
     let buffers = Buffers::register(&ring, options.buffer_count(), options.buffer_size()).map_err(
@@ -94,7 +79,9 @@ fn try_start(options: &DriverOptions) -> Result<(Kernel, Buffers, bool), StartEr
         buffers.leak();
         return Err(refused);
     }
-    Ok((kernel, buffers, no_sqarray))
+    let params = kernel.ring.params();
+    let granted = Granted { sq_entries: params.sq_entries(), cq_entries: params.cq_entries(), no_sqarray };
+    Ok((kernel, buffers, granted))
 }
 
 /// The ladder: all flags, then without the one that came with 6.6.
