@@ -182,8 +182,9 @@ pub enum ConfigError {
 pub enum Invocation {
     /// Run the server.
     Serve(Box<Config>),
-    /// Look at the machine with this configuration in mind; as JSON or as text.
-    Doctor { config: Box<Config>, json: bool },
+    /// Look at the machine with this configuration in mind, or say why there is none; as JSON or as text; warnings count as failures
+    /// if `strict`.
+    Doctor { config: Result<Box<Config>, String>, json: bool, strict: bool },
     /// Ask whether a server lives.
     Ping(Ping),
     /// Write this to standard output: completions, the manual page.
@@ -214,9 +215,16 @@ fn parse_in(
             let args = merge::server_options(&argv, None, environment)?;
             Ok(Invocation::Serve(Box::new(Config::check(args, machine)?)))
         }
-        Some(Task::Doctor { json, .. }) => {
-            let args = merge::server_options(&argv, Some("doctor"), environment)?;
-            Ok(Invocation::Doctor { config: Box::new(Config::check(args, machine)?), json })
+        Some(Task::Doctor { json, strict, .. }) => {
+            let args = merge::server_options(&argv, Some("doctor"), environment);
+            let config = match args.and_then(|args| Config::check(args, machine)) {
+                Ok(config) => Ok(Box::new(config)),
+                // Of this command line, which is not the server's.
+                Err(ConfigError::Usage(usage)) => return Err(usage.into()),
+                // What the server would not start with is what the doctor is asked for.
+                Err(error) => Err(error.to_string()),
+            };
+            Ok(Invocation::Doctor { config, json, strict })
         }
         Some(Task::Ping { host, port, timeout_ms }) => {
             let args = merge::server_options_elsewhere(environment)?;

@@ -123,8 +123,8 @@ checks! {
         "BBR sends at a pace of its own. fq keeps that pace for all connections together and fairly; without it each connection has a timer."
         "";
     QUEUES "network.queues" Network true
-        "With fewer queues than CPUs the packets of all clients are received by few of them, which then have less time for requests. RPS \
-         spreads that work." "";
+        "With fewer queues than CPUs the packets of all clients are received by few of them, which then have less time for requests: RPS \
+         spreads that work. XPS has each CPU send by a queue of its own." "";
     INTERRUPTS "network.interrupts" Network true
         "One CPU receives the packets of all queues, while the others wait." "";
     IRQBALANCE "network.irqbalance" Network true

@@ -69,7 +69,12 @@ impl Finding {
     }
 
     /// Something to mend.
-    pub fn bad(check: &Check, severity: Severity, found: impl Into<String>, mend: impl Into<String>) -> Finding {
+    pub fn bad(
+        check: &Check,
+        severity: Severity,
+        found: impl Into<String>,
+        mend: impl Into<String>,
+    ) -> Finding {
         let mut finding = Finding::new(check, severity, found.into());
         let why = [check.why, check.measured].map(str::trim).join(" ");
         finding.why = (!why.trim().is_empty()).then(|| why.trim().to_string());

@@ -81,7 +81,8 @@ impl Setting {
         if self.key == "vm.overcommit_memory" {
             return value == self.value || value == "1";
         }
-        let wanted = COMPARED.iter().find(|(key, _)| *key == self.key).map_or(Wanted::Exactly, |(_, how)| *how);
+        let wanted =
+            COMPARED.iter().find(|(key, _)| *key == self.key).map_or(Wanted::Exactly, |(_, how)| *how);
         let (ours, theirs) = (numbers(self.value), numbers(value));
         match (wanted, ours.as_deref(), theirs.as_deref()) {
             (Wanted::AtLeast, Some([.., ours]), Some([.., theirs])) => theirs >= ours,
@@ -122,7 +123,8 @@ mod tests {
     fn blocks_are_read_as_sysctl_reads_them() {
         let text = "# About the file.\n\n# Because\n# of this.\n# Source: a.rst\n-net.a.b = 1 2\n\n# Twice.\n# Source: b\nvm.c=3\n";
         let read = parse(text);
-        let expected = Setting { key: "net.a.b", value: "1 2", why: "Because of this.".into(), source: "a.rst".into() };
+        let expected =
+            Setting { key: "net.a.b", value: "1 2", why: "Because of this.".into(), source: "a.rst".into() };
         assert_eq!(read[0], expected);
         assert_eq!((read[1].key, read[1].value, read.len()), ("vm.c", "3", 2));
     }

@@ -9,7 +9,9 @@
 //! Sources: netlink(7), rtnetlink(7), linux/pkt_sched.h.
 
 use nix::libc;
-use nix::sys::socket::{self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt};
+use nix::sys::socket::{
+    self, AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, sockopt,
+};
 use nix::sys::time::{TimeVal, TimeValLike};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -34,8 +36,7 @@ const INGRESS: u32 = 0xFFFF_FFF1;
 /// The disciplines of an interface, by its index, for what leaves by it.
 pub fn of_interface(index: u32) -> io::Result<Vec<Qdisc>> {
     let flags = SockFlag::SOCK_CLOEXEC;
-    let socket =
-        socket::socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
+    let socket = socket::socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
     // The kernel answers at once or not at all.
     socket::setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::milliseconds(500))?;
     socket::bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;

@@ -109,6 +109,9 @@ mod tests {
         assert_eq!(files.chosen("thp").as_deref(), Some("madvise"));
         assert_eq!(files.field("meminfo", "MemTotal").as_deref(), Some("12 kB"));
         assert_eq!(files.line("empty"), None);
-        assert_eq!((files.line("nowhere"), files.names("nowhere"), files.link_name("thp")), (None, None, None));
+        assert_eq!(
+            (files.line("nowhere"), files.names("nowhere"), files.link_name("thp")),
+            (None, None, None)
+        );
     }
 }

@@ -22,15 +22,12 @@ pub struct Memory {
     pub committed: Option<usize>,
     /// `always`, `madvise` or `never`.
     pub huge_pages: Option<String>,
-    /// What a page fault does to get one.
-    pub huge_pages_defrag: Option<String>,
 }
 
 impl Memory {
     pub fn read(files: &Files, root: &Path) -> Memory {
         let meminfo = |name| kib(&files.field("proc/meminfo", name)?);
         let group = cgroup::read(root);
-        let thp = |name| files.chosen(&format!("sys/kernel/mm/transparent_hugepage/{name}"));
         Memory {
             total: meminfo("MemTotal"),
             available: meminfo("MemAvailable").map(|bytes| bytes + machine::resident_bytes()),
@@ -40,8 +37,7 @@ impl Memory {
             swapped_out: files.field("proc/self/status", "VmSwap").and_then(|text| kib(&text)),
             commit_limit: meminfo("CommitLimit"),
             committed: meminfo("Committed_AS"),
-            huge_pages: thp("enabled"),
-            huge_pages_defrag: thp("defrag"),
+            huge_pages: files.chosen("sys/kernel/mm/transparent_hugepage/enabled"),
         }
     }
 }
@@ -63,6 +59,5 @@ pub fn good() -> Memory {
         commit_limit: Some(4_000_000_000),
         committed: Some(1_000_000_000),
         huge_pages: Some("madvise".into()),
-        huge_pages_defrag: Some("madvise".into()),
     }
 }

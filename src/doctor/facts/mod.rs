@@ -18,7 +18,7 @@ pub use processor::Processor;
 use super::sysctl;
 use crate::config::{Config, IoEngine};
 use crate::ring::DriverOptions;
-use crate::ring::uring::{Granted, Uring};
+use crate::ring::uring::{Explained, Granted, Uring};
 use crate::sys::rlimit::{self, Limit};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -34,6 +34,12 @@ pub enum Ring {
     Refused { cause: String, mend: String },
     /// `--io-engine epoll`.
     NotWanted,
+}
+
+impl Ring {
+    pub fn refused(Explained { cause, mend }: Explained) -> Ring {
+        Ring::Refused { cause, mend: mend.to_string() }
+    }
 }
 
 /// All that is judged.
@@ -110,7 +116,7 @@ fn try_ring(config: &Config) -> Ring {
     let tried = std::thread::spawn(|| Uring::try_out(&DriverOptions::default())).join();
     match tried {
         Ok(Ok(granted)) => Ring::Works(granted),
-        Ok(Err(refused)) => Ring::Refused { cause: refused.cause(), mend: refused.mend().to_string() },
+        Ok(Err(refused)) => Ring::refused(refused.into()),
         Err(_) => Ring::Refused {
             cause: "the trial of io_uring ended in a panic".to_string(),
             mend: "run with --io-engine epoll".to_string(),
@@ -121,7 +127,8 @@ fn try_ring(config: &Config) -> Ring {
 /// A machine on which all is well, for tests to spoil.
 #[cfg(test)]
 pub fn good() -> Facts {
-    let sysctls = sysctl::settings().iter().map(|setting| (setting.key.to_string(), setting.value.to_string()));
+    let sysctls =
+        sysctl::settings().iter().map(|setting| (setting.key.to_string(), setting.value.to_string()));
     let mut sysctls: BTreeMap<String, String> = sysctls.collect();
     sysctls.insert("fs.nr_open".into(), "1048576".into());
     sysctls.insert("net.ipv4.tcp_available_congestion_control".into(), "reno cubic bbr".into());

@@ -111,7 +111,8 @@ fn default_interface(files: &Files) -> Option<String> {
 fn nic(files: &Files, name: String) -> Nic {
     let folder = format!("sys/class/net/{name}");
     let queues = files.names(&format!("{folder}/queues")).unwrap_or_default();
-    let of_kind = |kind: &str| queues.iter().filter(|queue| queue.starts_with(kind)).cloned().collect::<Vec<_>>();
+    let of_kind =
+        |kind: &str| queues.iter().filter(|queue| queue.starts_with(kind)).cloned().collect::<Vec<_>>();
     let masks = |queues: &[String], file: &str| -> Vec<String> {
         queues.iter().filter_map(|queue| files.line(&format!("{folder}/queues/{queue}/{file}"))).collect()
     };
@@ -157,7 +158,8 @@ fn interrupts(files: &Files, name: &str) -> Vec<(u32, Option<String>)> {
 fn named_interrupts(table: &str, names: &[&str]) -> Vec<u32> {
     let belongs = |last: &str| {
         let of_name = |name: &&str| {
-            !name.is_empty() && last.strip_prefix(**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+            !name.is_empty()
+                && last.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
         };
         names.iter().any(of_name) && !last.ends_with("-config") && !last.ends_with("-event")
     };

@@ -40,8 +40,13 @@ fn container(files: &Files) -> Option<String> {
         return Some(kind);
     }
     let groups = files.text("proc/self/cgroup").unwrap_or_default();
-    let marks =
-        [("kubepods", "kubernetes"), ("docker", "docker"), ("libpod", "podman"), ("lxc", "lxc"), ("cri-containerd", "containerd")];
+    let marks = [
+        ("kubepods", "kubernetes"),
+        ("docker", "docker"),
+        ("libpod", "podman"),
+        ("lxc", "lxc"),
+        ("cri-containerd", "containerd"),
+    ];
     let marked = marks.into_iter().find(|(mark, _)| groups.contains(mark));
     marked.map(|(_, kind)| kind.to_string())
 }

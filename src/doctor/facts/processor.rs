@@ -49,9 +49,9 @@ impl Processor {
 
 fn governors(files: &Files) -> Vec<String> {
     let names = files.names("sys/devices/system/cpu").unwrap_or_default();
-    let cpus = names.iter().filter(|name| {
-        name.strip_prefix("cpu").is_some_and(|number| number.parse::<usize>().is_ok())
-    });
+    let cpus = names
+        .iter()
+        .filter(|name| name.strip_prefix("cpu").is_some_and(|number| number.parse::<usize>().is_ok()));
     let mut found: Vec<String> = cpus
         .filter_map(|cpu| files.line(&format!("sys/devices/system/cpu/{cpu}/cpufreq/scaling_governor")))
         .collect();

@@ -9,7 +9,8 @@ use crate::ring::uring::{defect_of, multishot_is_broken, version};
 /// The first series that has what the driver needs.
 const FLOOR: (u32, u32) = (6, 1);
 
-const UPDATE: &str = "install a newer kernel (apt-get update && apt-get dist-upgrade, or dnf upgrade kernel) and reboot";
+const UPDATE: &str =
+    "install a newer kernel (apt-get update && apt-get dist-upgrade, or dnf upgrade kernel) and reboot";
 
 pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
     let mut found = vec![version_of(facts)];
@@ -82,8 +83,14 @@ mod tests {
 
     #[test]
     fn old_kernels_are_a_warning_and_strange_ones_are_not_judged() {
-        assert_eq!(severity("kernel.version", "", |facts| facts.release = "5.15.0-100".into()), Severity::Warning);
-        assert_eq!(severity("kernel.version", "", |facts| facts.release = "6.1.0-28-amd64".into()), Severity::Ok);
+        assert_eq!(
+            severity("kernel.version", "", |facts| facts.release = "5.15.0-100".into()),
+            Severity::Warning
+        );
+        assert_eq!(
+            severity("kernel.version", "", |facts| facts.release = "6.1.0-28-amd64".into()),
+            Severity::Ok
+        );
         assert_eq!(severity("kernel.version", "", |facts| facts.release = "next".into()), Severity::Unseen);
         assert!(all("kernel.defect", "", |facts| facts.release = "next".into()).is_empty());
     }

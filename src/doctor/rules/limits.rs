@@ -19,7 +19,8 @@ fn memlock(facts: &Facts, config: &Config) -> Finding {
     let check = &checks::MEMLOCK;
     let Some(limit) = facts.memlock else { return Finding::unseen(check, "the limit cannot be read") };
     let Some(bytes) = limit.soft else { return Finding::ok(check, "unlimited") };
-    let (needed, text) = (locked_bytes(config), |bytes: u64| format_bytes(usize::try_from(bytes).unwrap_or(usize::MAX)));
+    let (needed, text) =
+        (locked_bytes(config), |bytes: u64| format_bytes(usize::try_from(bytes).unwrap_or(usize::MAX)));
     let has = text(bytes);
     if config.engine == IoEngine::Epoll {
         return Finding::ok(check, format!("{has}; epoll needs none"));
@@ -27,14 +28,23 @@ fn memlock(facts: &Facts, config: &Config) -> Finding {
     if facts.privileges.locks_freely {
         return Finding::ok(check, format!("{has}, but CAP_IPC_LOCK is there: nothing is charged"));
     }
-    let found = format!("{has} for all processes of this user; the rings of {} workers take up to {}", config.threads, text(needed));
+    let found = format!(
+        "{has} for all processes of this user; the rings of {} workers take up to {}",
+        config.threads,
+        text(needed)
+    );
     let severity = match bytes {
         enough if enough >= 2 * needed => return Finding::ok(check, found),
         // A restart finds what the last process had still charged.
         once if once >= needed => Severity::Hint,
         _ => Severity::Warning,
     };
-    Finding::bad(check, severity, found, "LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (docker), ulimit -l unlimited")
+    Finding::bad(
+        check,
+        severity,
+        found,
+        "LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (docker), ulimit -l unlimited",
+    )
 }
 
 fn nofile(facts: &Facts, config: &Config) -> Finding {
@@ -47,19 +57,26 @@ fn nofile(facts: &Facts, config: &Config) -> Finding {
     };
     let available = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX));
     let mut fitted = Config { notes: Vec::new(), ..config.clone() };
-    let mend = format!("LimitNOFILE={wanted} (systemd), --ulimit nofile={wanted} (docker), ulimit -n {wanted}");
+    let mend =
+        format!("LimitNOFILE={wanted} (systemd), --ulimit nofile={wanted} (docker), ulimit -n {wanted}");
     match fitted.fit_descriptors(available) {
         Err(error) => Finding::bad(check, Severity::Critical, error.to_string(), mend),
         Ok(()) if fitted.max_clients < config.max_clients => Finding::bad(
             check,
             Severity::Warning,
-            format!("{available}: enough for {} clients, not for --max-clients {}", fitted.max_clients, config.max_clients),
+            format!(
+                "{available}: enough for {} clients, not for --max-clients {}",
+                fitted.max_clients, config.max_clients
+            ),
             mend,
         ),
         // A server that runs was fitted at its start, and noted it.
         Ok(()) => match config.notes.iter().find(|note| note.starts_with("max-clients")) {
             Some(note) => Finding::bad(check, Severity::Warning, note.clone(), mend),
-            None => Finding::ok(check, format!("{wanted} of {} for {} clients", most_text(most), config.max_clients)),
+            None => Finding::ok(
+                check,
+                format!("{wanted} of {} for {} clients", most_text(most), config.max_clients),
+            ),
         },
     }
 }
@@ -80,7 +97,8 @@ mod tests {
 
     #[test]
     fn locked_memory_is_measured_by_the_rings() {
-        let with = |bytes: u64, flags: &str| severity("limits.memlock", flags, |facts| facts.memlock = limit(bytes));
+        let with =
+            |bytes: u64, flags: &str| severity("limits.memlock", flags, |facts| facts.memlock = limit(bytes));
         assert_eq!(with(64 << 10, "--threads 1"), Severity::Warning);
         assert_eq!(with(8 << 20, "--threads 2"), Severity::Ok);
         assert_eq!(with(8 << 20, "--threads 128"), Severity::Warning);
@@ -115,6 +133,10 @@ mod tests {
             facts.privileges.raises_limits = true;
         };
         assert_eq!(severity("limits.nofile", "", raises), Severity::Ok);
-        assert_eq!(severity("limits.nofile", "--max-clients 2000000", raises), Severity::Warning, "fs.nr_open");
+        assert_eq!(
+            severity("limits.nofile", "--max-clients 2000000", raises),
+            Severity::Warning,
+            "fs.nr_open"
+        );
     }
 }

@@ -7,7 +7,13 @@ use crate::doctor::finding::{Finding, Severity};
 use crate::limits;
 
 pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
-    vec![group(facts, config), available(facts, config), huge_pages(facts), swap(facts), overcommit(facts, config)]
+    vec![
+        group(facts, config),
+        available(facts, config),
+        huge_pages(facts),
+        swap(facts),
+        overcommit(facts, config),
+    ]
 }
 
 fn group(facts: &Facts, config: &Config) -> Finding {
@@ -46,7 +52,10 @@ fn available(facts: &Facts, config: &Config) -> Finding {
     if config.max_memory <= available {
         return Finding::ok(check, text);
     }
-    let mend = format!("see who has it (ps -eo rss,comm --sort -rss | head), or --max-memory {}", available / 10 * 9);
+    let mend = format!(
+        "see who has it (ps -eo rss,comm --sort -rss | head), or --max-memory {}",
+        available / 10 * 9
+    );
     Finding::bad(check, Severity::Warning, text, mend)
 }
 
@@ -74,7 +83,12 @@ fn swap(facts: &Facts) -> Finding {
     let memory = &facts.memory;
     if let Some(bytes) = memory.swapped_out.filter(|bytes| *bytes > 0) {
         let text = format!("{} of this process lie in swap", format_bytes(bytes));
-        return Finding::bad(check, Severity::Warning, text, "swapoff -a && swapon -a, when there is memory for it; MemorySwapMax=0 (systemd)");
+        return Finding::bad(
+            check,
+            Severity::Warning,
+            text,
+            "swapoff -a && swapon -a, when there is memory for it; MemorySwapMax=0 (systemd)",
+        );
     }
     match (memory.swap_total, memory.group_swap) {
         (None, _) => Finding::unseen(check, "/proc/meminfo does not say"),
@@ -104,7 +118,12 @@ fn overcommit(facts: &Facts, config: &Config) -> Finding {
         format_bytes(config.max_memory)
     );
     match config.max_memory > left {
-        true => Finding::bad(check, Severity::Warning, text, "sysctl -w vm.overcommit_memory=0, or more vm.overcommit_ratio"),
+        true => Finding::bad(
+            check,
+            Severity::Warning,
+            text,
+            "sysctl -w vm.overcommit_memory=0, or more vm.overcommit_ratio",
+        ),
         false => Finding::ok(check, text),
     }
 }
@@ -127,10 +146,13 @@ mod tests {
 
     #[test]
     fn memory_that_others_have_is_a_warning() {
-        let with = |bytes| one("memory.available", "--max-memory 2GB", |facts| facts.memory.available = Some(bytes));
+        let with =
+            |bytes| one("memory.available", "--max-memory 2GB", |facts| facts.memory.available = Some(bytes));
         assert_eq!(with(2_500_000_000).severity, Severity::Ok);
         let short = with(1_000_000_000);
-        assert!(short.severity == Severity::Warning && short.mend.unwrap().contains("--max-memory 900000000"));
+        assert!(
+            short.severity == Severity::Warning && short.mend.unwrap().contains("--max-memory 900000000")
+        );
     }
 
     #[test]

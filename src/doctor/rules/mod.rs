@@ -71,7 +71,10 @@ mod tests {
         assert!(findings.len() > 25, "{}", findings.len());
         for finding in &findings {
             assert_eq!(finding.severity, Severity::Ok, "{finding:?}");
-            assert!(finding.mend.is_none() && finding.why.is_none() && !finding.found.is_empty(), "{finding:?}");
+            assert!(
+                finding.mend.is_none() && finding.why.is_none() && !finding.found.is_empty(),
+                "{finding:?}"
+            );
         }
     }
 
@@ -101,6 +104,10 @@ mod tests {
         };
         assert!(on_host(&facts).is_empty(), "this is no container");
         facts.place.container = Some("docker".into());
-        assert_eq!(on_host(&facts), [checks::SWAP.id], "the profile is chosen where the container is started");
+        assert_eq!(
+            on_host(&facts),
+            [checks::SWAP.id],
+            "the profile is chosen where the container is started"
+        );
     }
 }

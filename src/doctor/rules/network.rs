@@ -67,25 +67,39 @@ fn qdisc(facts: &Facts, nic: &Nic) -> Finding {
 
 fn queues(nic: &Nic, cpus: usize) -> Finding {
     let check = &checks::QUEUES;
-    let driver = nic.driver.as_deref().unwrap_or("no driver of its own");
-    let spread = nic.rps.iter().any(|mask| mask.bytes().any(|byte| byte != b'0' && byte != b','));
-    let text = format!(
-        "{} ({driver}): {} receive and {} send queues for {cpus} CPUs, RPS {}",
-        nic.name,
-        nic.rx_queues,
-        nic.tx_queues,
-        if spread { "on" } else { "off" }
-    );
     if nic.rx_queues == 0 {
         return Finding::unseen(check, format!("{}: its queues cannot be seen", nic.name));
     }
-    if nic.rx_queues >= cpus || spread {
+    let rps = nic.rps.iter().any(|mask| is_some_cpu(mask));
+    // One send queue has nothing to choose from.
+    let xps = nic.tx_queues < 2 || nic.xps.is_empty() || nic.xps.iter().any(|mask| is_some_cpu(mask));
+    let on = |on: bool| if on { "on" } else { "off" };
+    let text = format!(
+        "{} ({}): {} receive and {} send queues for {cpus} CPUs, RPS {}{}",
+        nic.name,
+        nic.driver.as_deref().unwrap_or("no driver of its own"),
+        nic.rx_queues,
+        nic.tx_queues,
+        on(rps),
+        if nic.tx_queues < 2 { String::new() } else { format!(", XPS {}", on(xps)) }
+    );
+    if (nic.rx_queues >= cpus || rps) && xps {
         return Finding::ok(check, text);
     }
-    let mask = mask_of(cpus);
-    let name = &nic.name;
-    let mend = format!("{TUNE}, or ethtool -L {name} combined {cpus}, or echo {mask} > /sys/class/net/{name}/queues/rx-0/rps_cpus");
-    Finding::bad(check, Severity::Hint, text, mend)
+    let (name, mask) = (&nic.name, mask_of(cpus));
+    let by_hand = match xps {
+        true => format!(
+            "ethtool -L {name} combined {cpus}, or echo {mask} > /sys/class/net/{name}/queues/rx-0/rps_cpus"
+        ),
+        false => {
+            format!("echo a mask of its CPU > /sys/class/net/{name}/queues/tx-N/xps_cpus for each queue")
+        }
+    };
+    Finding::bad(check, Severity::Hint, text, format!("{TUNE}, or {by_hand}"))
+}
+
+fn is_some_cpu(mask: &str) -> bool {
+    mask.bytes().any(|byte| byte != b'0' && byte != b',')
 }
 
 /// The first so many CPUs, as the kernel takes them: groups of 32 bits in hexadecimal digits, parted by commas.
@@ -97,7 +111,7 @@ fn mask_of(cpus: usize) -> String {
         groups.push(u32::MAX >> (32 - bits));
         left -= bits;
     }
-    let (last, whole) = groups.split_last().copied().map_or((0, 0), |(last, rest)| (last, rest.len()));
+    let (last, whole) = groups.split_last().map_or((0, 0), |(last, rest)| (*last, rest.len()));
     let mut text = format!("{last:x}");
     text.push_str(&",ffffffff".repeat(whole));
     text
@@ -118,7 +132,9 @@ fn interrupts(nic: &Nic, cpus: usize) -> Option<Finding> {
     let alone = taking.len() == 1 && taking[0].parse::<usize>().is_ok();
     let text = format!("{}: {} interrupts, taken by CPU {}", nic.name, seen.len(), taking.join("; "));
     Some(match alone {
-        true => Finding::bad(check, Severity::Hint, text, format!("{TUNE}, or systemctl enable --now irqbalance")),
+        true => {
+            Finding::bad(check, Severity::Hint, text, format!("{TUNE}, or systemctl enable --now irqbalance"))
+        }
         false => Finding::ok(check, text),
     })
 }
@@ -193,11 +209,20 @@ mod tests {
         let one = with(1, "00000000,00000000");
         assert!(one.severity == Severity::Hint && one.mend.unwrap().contains("echo f > "));
         assert_eq!(severity("network.queues", "", |facts| facts.network.nic = None), Severity::Unseen);
+        let without_xps = |facts: &mut Facts| nic(facts).xps = vec!["0".into(); 4];
+        assert_eq!(severity("network.queues", "", without_xps), Severity::Hint);
     }
 
     #[test]
     fn masks_are_written_in_groups() {
-        for (cpus, mask) in [(1, "1"), (2, "3"), (8, "ff"), (32, "ffffffff"), (33, "1,ffffffff"), (96, "ffffffff,ffffffff,ffffffff")] {
+        for (cpus, mask) in [
+            (1, "1"),
+            (2, "3"),
+            (8, "ff"),
+            (32, "ffffffff"),
+            (33, "1,ffffffff"),
+            (96, "ffffffff,ffffffff,ffffffff"),
+        ] {
             assert_eq!(mask_of(cpus), mask, "{cpus}");
         }
     }
@@ -213,6 +238,9 @@ mod tests {
         assert_eq!(on(&["0-3", "0-3"]), Severity::Ok, "any of four");
         assert_eq!(on(&[]), Severity::Unseen);
         assert!(all("network.interrupts", "", |facts| nic(facts).rx_queues = 1).is_empty());
-        assert_eq!(severity("network.irqbalance", "", |facts| facts.network.irqbalance = Some(true)), Severity::Hint);
+        assert_eq!(
+            severity("network.irqbalance", "", |facts| facts.network.irqbalance = Some(true)),
+            Severity::Hint
+        );
     }
 }

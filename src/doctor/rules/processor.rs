@@ -14,11 +14,16 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
 fn threads(facts: &Facts, config: &Config) -> Finding {
     let check = &checks::THREADS;
     let threads = config.threads;
-    let Some(cpus) = facts.processor.cpus else { return Finding::unseen(check, "the CPUs cannot be counted") };
+    let Some(cpus) = facts.processor.cpus else {
+        return Finding::unseen(check, "the CPUs cannot be counted");
+    };
     if let Some(quota) = facts.processor.quota.filter(|quota| (threads as f64) > *quota) {
         let text = format!("{threads} workers with time for {quota:.2} CPUs");
         let whole = (quota.floor() as usize).max(1);
-        let mend = format!("--threads {whole}, or more time: CPUQuota={}% (systemd), --cpus {threads} (docker)", threads * 100);
+        let mend = format!(
+            "--threads {whole}, or more time: CPUQuota={}% (systemd), --cpus {threads} (docker)",
+            threads * 100
+        );
         return Finding::bad(check, Severity::Warning, text, mend);
     }
     if threads > cpus {
@@ -41,18 +46,23 @@ fn clock(facts: &Facts) -> Finding {
         return Finding::ok(check, current);
     }
     const FILE: &str = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
-    let better = GOOD_CLOCKS.into_iter().find(|good| facts.processor.clock_sources.iter().any(|source| source == good));
+    let better = GOOD_CLOCKS
+        .into_iter()
+        .find(|good| facts.processor.clock_sources.iter().any(|source| source == good));
     match better {
         Some(good) => {
-            let mend = format!("echo {good} > {FILE}; for good: clocksource={good} on the kernel's command line");
+            let mend =
+                format!("echo {good} > {FILE}; for good: clocksource={good} on the kernel's command line");
             Finding::bad(check, Severity::Warning, format!("{current}, although {good} is there"), mend)
         }
-        None if ["xen", "hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit"].contains(&current) => Finding::bad(
-            check,
-            Severity::Warning,
-            format!("{current}, and the kernel offers no better one"),
-            "see dmesg | grep -i clocksource for why the processor's own was refused; on EC2 choose a Nitro instance",
-        ),
+        None if ["xen", "hpet", "acpi_pm", "jiffies", "refined-jiffies", "pit"].contains(&current) => {
+            Finding::bad(
+                check,
+                Severity::Warning,
+                format!("{current}, and the kernel offers no better one"),
+                "see dmesg | grep -i clocksource for why the processor's own was refused; on EC2 choose a Nitro instance",
+            )
+        }
         None => Finding::ok(check, format!("{current} (not known to be slow)")),
     }
 }
@@ -67,7 +77,8 @@ fn governor(facts: &Facts) -> Finding {
     if governors.iter().all(|governor| governor == "performance") {
         return Finding::ok(check, text);
     }
-    let mend = "for f in /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor; do echo performance > $f; done";
+    let mend =
+        "for f in /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor; do echo performance > $f; done";
     Finding::bad(check, Severity::Hint, text, mend)
 }
 
@@ -88,9 +99,13 @@ fn numa(facts: &Facts) -> Finding {
 fn defects(facts: &Facts) -> Vec<Finding> {
     let processor = &facts.processor;
     if !processor.defects_seen {
-        return vec![Finding::unseen(&checks::MITIGATIONS, "the kernel does not list the processor's defects")];
+        return vec![Finding::unseen(
+            &checks::MITIGATIONS,
+            "the kernel does not list the processor's defects",
+        )];
     }
-    let names = |of: &[(String, String)]| of.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
+    let names =
+        |of: &[(String, String)]| of.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ");
     // That is how it has to be; what it costs is for the operator to know, not to mend.
     let guarded = match processor.mitigations.len() {
         0 => "the kernel has none to guard against".to_string(),
@@ -155,7 +170,9 @@ mod tests {
         assert_eq!(governor(&[]), Severity::Unseen);
         assert_eq!(severity("cpu.numa", "", |facts| facts.processor.numa_nodes = Some(2)), Severity::Hint);
         let state = |name: &str, state: &str| vec![(name.to_string(), state.to_string())];
-        let guarded = one("cpu.mitigations", "", |facts| facts.processor.mitigations = state("spectre_v2", "Mitigation: x"));
+        let guarded = one("cpu.mitigations", "", |facts| {
+            facts.processor.mitigations = state("spectre_v2", "Mitigation: x")
+        });
         assert!(guarded.severity == Severity::Ok && guarded.found.contains("spectre_v2"));
         assert!(all("cpu.vulnerable", "", |_| ()).is_empty());
         let open = one("cpu.vulnerable", "", |facts| facts.processor.vulnerable = state("mds", "Vulnerable"));

@@ -58,7 +58,9 @@ fn listening(facts: &Facts, config: &Config) -> Finding {
 fn ports(config: &Config) -> String {
     let own = config.own_ports.iter().map(|own| own.port);
     let all = [config.port].into_iter().chain(own).chain([config.admin_port]);
-    all.map(|port| if port == 0 { "any".to_string() } else { port.to_string() }).collect::<Vec<_>>().join(", ")
+    all.map(|port| if port == 0 { "any".to_string() } else { port.to_string() })
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 #[cfg(test)]
@@ -88,7 +90,10 @@ mod tests {
             is_taken: false,
             servers: vec![7],
         };
-        assert_eq!(severity("server.listen", "", |facts| facts.network.listening = denied), Severity::Critical);
+        assert_eq!(
+            severity("server.listen", "", |facts| facts.network.listening = denied),
+            Severity::Critical
+        );
     }
 
     #[test]

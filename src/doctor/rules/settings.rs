@@ -45,7 +45,9 @@ fn is_met(setting: &Setting, value: &str, facts: &Facts) -> bool {
         "kernel.io_uring_disabled" => matches!(facts.ring, Ring::Works(_) | Ring::InUse { .. }),
         "vm.swappiness" => facts.memory.swap_total == Some(0),
         // The kernel does not slow BBR down after idle times.
-        "net.ipv4.tcp_slow_start_after_idle" => facts.sysctl("net.ipv4.tcp_congestion_control") == Some("bbr"),
+        "net.ipv4.tcp_slow_start_after_idle" => {
+            facts.sysctl("net.ipv4.tcp_congestion_control") == Some("bbr")
+        }
         _ => false,
     };
     useless || setting.is_met_by(value)
@@ -63,7 +65,9 @@ fn mend(setting: &Setting, facts: &Facts) -> String {
         "net.ipv4.tcp_congestion_control" if !offered.split(' ').any(|name| name == *value) => {
             format!("modprobe tcp_{value} && {set}")
         }
-        "kernel.io_uring_disabled" => format!("{set} (or 1, and kernel.io_uring_group=$(getent group kv-cache | cut -d: -f3))"),
+        "kernel.io_uring_disabled" => {
+            format!("{set} (or 1, and kernel.io_uring_group=$(getent group kv-cache | cut -d: -f3))")
+        }
         _ => set,
     }
 }

@@ -32,7 +32,7 @@ mod start;
 mod token;
 mod versions;
 
-pub use refused::{StartError, release};
+pub use refused::{Explained, StartError, release};
 pub use start::Granted;
 pub use versions::{Defect, defect_of, known_defect, multishot_is_broken, version};
 

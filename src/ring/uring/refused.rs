@@ -102,6 +102,25 @@ impl StartError {
     }
 }
 
+/// A cause and a mend, to be kept. As text: both, in one line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explained {
+    pub cause: String,
+    pub mend: &'static str,
+}
+
+impl From<StartError> for Explained {
+    fn from(error: StartError) -> Explained {
+        Explained { cause: error.cause(), mend: error.mend() }
+    }
+}
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.cause, self.mend)
+    }
+}
+
 impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}; {}", self.cause(), self.mend())
