@@ -144,7 +144,7 @@ mod tests {
         for (path, kind) in [("/doctor", "text/html; charset=utf-8"), ("/doctor.json", "application/json")] {
             let reply = fetch(address, path);
             assert!(
-                reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains("all 4 workers have it"),
+                reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains("in use by 4 workers"),
                 "{reply}"
             );
             assert!(reply.contains(&format!("content-type: {kind}\r\n")), "{reply}");
