@@ -34,7 +34,7 @@ deploy/stage.sh "$server" "$bench"
 arch=$(dpkg --print-architecture)
 deb=target/package/kv-cache_$version-1_$arch.deb
 rpm=target/package/kv-cache-$version-1.$(uname -m).rpm
-cargo deb --quiet --no-build --no-strip -o "$deb"
+cargo deb --quiet --no-build --no-strip -o "$deb" >/dev/null
 cargo generate-rpm -o "$rpm"
 
 # inside ROOT SCRIPT ARGUMENT…: a script of ci/package/ in a chroot with a network and processes of its own.
@@ -61,7 +61,7 @@ dpkg-deb --root-owner-group -Zgzip -z1 -b "$next" "$work/deb/root/second.deb" >/
 inside "$work/deb" deb.sh "$version"
 
 # An rpm that is sound by its own digests, and says what it needs to.
-rpm --test --nodeps --nosignature --root "$work/deb" -U "$rpm" || fail "rpm does not take $rpm"
+rpm --test --nodeps --nosignature --root "$work/deb" -U "$rpm" 2>/dev/null || fail "rpm does not take $rpm"
 for line in "Name *: kv-cache" "Version *: $version" "License *: MIT OR Apache-2.0"; do
     rpm -qip "$rpm" 2>/dev/null | grep -q "^$line" || fail "the rpm has no '$line'"
 done
@@ -72,7 +72,7 @@ cp "$rpm" "$root/root/"
 rpm_there() { rpm --root "$root" --nodeps --nosignature "$@"; }
 rpm_there -i "$rpm" >"$work/said" 2>&1 || { cat "$work/said" >&2; fail "rpm -i"; }
 grep -q 'systemctl enable --now kv-cache-tune kv-cache' "$work/said" || fail "nobody is told how to start it"
-rpm_there -V kv-cache || fail "what is installed is not what the rpm says"
+rpm_there -V kv-cache 2>"$work/said" || fail "what is installed is not what the rpm says"
 inside "$root" rpm.sh "$version"
 # An edited configuration survives, and an erasure keeps it aside.
 echo 'threads = 1' >>"$root/etc/kv-cache/kv-cache.toml"

@@ -65,7 +65,8 @@ test = json.load(open("/var/log/kv-cache/selftest.json"))
 assert test["instance"] == "i-0123456789abcdef0", test["instance"]
 assert test["user_data"]["applied"] == {"memory": "64MB", "threads": "1"}, test["user_data"]
 assert test["bench"]["requests"] > 1000 and test["bench"]["errors"] == 0 and test["bench"]["stored"] > 0, test["bench"]
-assert test["doctor"]["report"], test["doctor"]
+assert test["doctor"]["report"]["findings"], test["doctor"]
+assert test["verdict"] in ("pass", "warn"), test
 print(f"self-test: {test['verdict']}, {test['bench']['requests_per_s']:.0f} requests/s")
 PYTHON
 # Once for an instance; and without a server it fails, and says so.
