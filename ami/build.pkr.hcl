@@ -3,6 +3,12 @@
 # Nothing here is particular to a source but where it begins: the release is uploaded, provision.sh installs it by install.sh, the SBOM is
 # fetched, cleanup.sh takes out what must not be the same on two machines.
 
+locals {
+  releases       = "target/release-${var.version}/kv-cache-${var.version}"
+  release_x86_64 = var.release_x86_64 != "" ? var.release_x86_64 : "${local.releases}-x86_64.tar.gz"
+  release_arm64  = var.release_arm64 != "" ? var.release_arm64 : "${local.releases}-aarch64.tar.gz"
+}
+
 build {
   source "source.amazon-ebs.image" {
     name            = "al2023-x86_64"
@@ -127,19 +133,19 @@ build {
 
   provisioner "file" {
     only        = ["amazon-ebs.al2023-x86_64", "amazon-ebs.ubuntu-x86_64"]
-    source      = var.release_x86_64
+    source      = local.release_x86_64
     destination = "/tmp/kv-cache.tar.gz"
   }
 
   provisioner "file" {
     only        = ["amazon-ebs.al2023-arm64", "amazon-ebs.ubuntu-arm64"]
-    source      = var.release_arm64
+    source      = local.release_arm64
     destination = "/tmp/kv-cache.tar.gz"
   }
 
   provisioner "file" {
     only        = ["qemu.image"]
-    source      = var.qemu_arch == "arm64" ? var.release_arm64 : var.release_x86_64
+    source      = var.qemu_arch == "arm64" ? local.release_arm64 : local.release_x86_64
     destination = "/tmp/kv-cache.tar.gz"
   }
 

@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 fail() { echo "provision.sh: $*" >&2; exit 1; }
 
 [ "$(id -u)" = 0 ] || fail "needs root: sudo bash $0"
-for file in install.sh bin/kv-server bin/uring-bench kv-server.cdx.json ami/files/first-boot; do
+for file in install.sh bin/kv-server bin/uring-bench kv-server.cdx.json uring-bench.cdx.json ami/files/first-boot; do
     [ -f "$file" ] || fail "$file is not in this release; make one by deploy/pack.sh"
 done
 
@@ -47,8 +47,8 @@ install -d -m 0755 "$wants"
 ln -sfn /etc/systemd/system/kv-cache-first-boot.service "$wants/"
 ln -sfn /etc/systemd/system/kv-cache-selftest.service "$wants/"
 
-install -m 0644 kv-server.cdx.json /usr/share/doc/kv-cache/
-ami/files/sbom-image kv-server.cdx.json >/usr/share/doc/kv-cache/sbom-image.cdx.json
+install -m 0644 kv-server.cdx.json uring-bench.cdx.json /usr/share/doc/kv-cache/
+ami/files/sbom-image kv-server.cdx.json uring-bench.cdx.json >/usr/share/doc/kv-cache/sbom-image.cdx.json
 chmod 0644 /usr/share/doc/kv-cache/sbom-image.cdx.json
 cp LICENSE-MIT LICENSE-APACHE /usr/share/doc/kv-cache/
 echo "provision.sh: $(/usr/local/bin/kv-server --version) is installed on $PRETTY_NAME"

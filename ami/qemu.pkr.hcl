@@ -44,6 +44,7 @@ source "qemu" "image" {
   qemuargs = concat(
     [["-serial", "file:${var.output}/qemu-console.log"]],
     var.qemu_accelerator == "tcg" ? [["-cpu", "max"]] : [["-cpu", "host"]],
+    var.qemu_arguments,
   )
   shutdown_command = "sudo systemctl poweroff"
 }

@@ -14,14 +14,14 @@ variable "version" {
 
 variable "release_x86_64" {
   type        = string
-  default     = "target/ami/kv-cache-x86_64.tar.gz"
-  description = "The release for x86_64, as deploy/pack.sh makes it. Needed for images of that architecture only."
+  default     = ""
+  description = "The release for x86_64. Empty: what deploy/release.sh has made of this version."
 }
 
 variable "release_arm64" {
   type        = string
-  default     = "target/ami/kv-cache-aarch64.tar.gz"
-  description = "The release for arm64. Needed for images of that architecture only."
+  default     = ""
+  description = "The release for arm64. Empty: what deploy/release.sh has made of this version."
 }
 
 variable "output" {
@@ -193,4 +193,10 @@ variable "qemu_memory_mb" {
   type        = number
   default     = 1024
   description = "MiB of memory while building."
+}
+
+variable "qemu_arguments" {
+  type        = list(list(string))
+  default     = []
+  description = "More options of QEMU, such as [[\"-kernel\", \"vmlinuz\"], …] for an image without a boot loader."
 }

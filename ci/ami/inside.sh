@@ -43,7 +43,7 @@ names = {c["name"]: c for c in bom["components"]}
 packages = subprocess.run(["dpkg-query", "-W", "-f", "${Package}\n"], check=True, capture_output=True, text=True).stdout.split()
 missing = [p for p in packages if p not in names]
 assert not missing, missing
-assert names["kv-server"]["version"] == sys.argv[1]
+assert names["kv-server"]["version"] == names["uring-bench"]["version"] == sys.argv[1]
 refs = [c["bom-ref"] for c in bom["components"]]
 assert len(refs) == len(set(refs)), "a bom-ref is there twice"
 assert names["libc6"]["purl"].startswith("pkg:deb/"), names["libc6"]
