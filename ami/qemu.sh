@@ -18,7 +18,8 @@ if [ -z "${ACCELERATOR:-}" ] && [ -w /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpu
 build() {
     [ $# -ge 3 ] || usage
     local image user=$2 release version seed=target/ami/seed
-    image=$(realpath "$1") release=$(realpath "$3")
+    image=$(realpath "$1")
+    release=$(realpath "$3")
     shift 3
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
     # A key for this build only.

@@ -22,7 +22,8 @@ if [ $# -eq 0 ]; then
     cargo build --quiet --workspace --bins
     set -- target/debug/kv-server target/debug/uring-bench
 fi
-server=$(realpath "$1") bench=$(realpath "$2")
+server=$(realpath "$1")
+bench=$(realpath "$2")
 version=$("$server" --version | awk '{ print $2 }')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

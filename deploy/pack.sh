@@ -10,7 +10,9 @@ if [ $# -ne 4 ]; then
     echo "usage: deploy/pack.sh KV-SERVER URING-BENCH SBOM-FOLDER OUTPUT.tar.gz" >&2
     exit 2
 fi
-server=$(realpath "$1") bench=$(realpath "$2") sboms=$(realpath "$3")
+server=$(realpath "$1")
+bench=$(realpath "$2")
+sboms=$(realpath "$3")
 mkdir -p "$(dirname "$4")"
 output=$(realpath "$(dirname "$4")")/$(basename "$4")
 cd "$(dirname "$0")/.."

@@ -8,7 +8,8 @@ if [ $# -lt 2 ]; then
     echo "usage: deploy/stage.sh KV-SERVER URING-BENCH [RUNNER...]" >&2
     exit 2
 fi
-server=$(realpath "$1") bench=$(realpath "$2")
+server=$(realpath "$1")
+bench=$(realpath "$2")
 shift 2
 cd "$(dirname "$0")/.."
 
