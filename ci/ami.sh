@@ -45,7 +45,7 @@ known() {
 validate() {
     local folder=$1
     shift
-    packer validate -var "version=$version" -var "qemu_seed=$work/seed" -var "release_x86_64=$work/empty" \
+    packer validate -var "version=$version" -var "output=$work/out" -var "qemu_seed=$work/seed" -var "release_x86_64=$work/empty" \
         -var "release_arm64=$work/empty" "$@" "$folder" >"$work/said" 2>&1
 }
 

@@ -70,7 +70,7 @@ SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 if [ -z "$server" ]; then
     # Names of functions stay, for perf and backtraces; lines do not.
-    flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/kv-cache"
+    flags="-C target-feature=+crt-static --remap-path-prefix=$PWD=/kv-cache --remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}=/cargo"
     linker=CARGO_TARGET_$(tr 'a-z-' 'A-Z_' <<<"$target")_LINKER
     if [ "$arch" = aarch64 ] && [ "$(uname -m)" != aarch64 ] && [ -z "${!linker:-}" ]; then
         export "$linker=aarch64-linux-gnu-gcc"
