@@ -5,7 +5,8 @@
 //!              │              ├─► conn      one connection: session, inbox, outbox
 //!              │              └─► command ─┬─► proto     bytes ↔ requests and replies, one codec per protocol
 //!              ├─► control                 ├─► store     partitions of the keyspace
-//!              └─► sys                     └─► observe   slow log, latencies, hot keys
+//!              ├─► doctor                  └─► observe   slow log, latencies, hot keys
+//!              └─► sys
 //! ```
 //!
 //! `proto`, `store`, `observe`, `command` and `conn` are pure: no sockets, no clock, nothing of `ring`, `worker`, `sys`, `control`, `server`.
@@ -16,8 +17,10 @@ pub mod command;
 pub mod config;
 pub mod conn;
 pub mod control;
+pub mod doctor;
 pub mod limits;
 pub mod observe;
+pub mod ping;
 pub mod proto;
 pub mod ring;
 pub mod server;

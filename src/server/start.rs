@@ -10,17 +10,17 @@
 use super::banner;
 use super::log;
 use super::shared::Shared;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, IoEngine};
 use crate::control;
+use crate::doctor::Ring;
 use crate::limits;
 use crate::proto::Spoken;
 use crate::store::{Budget, Store, StoreConfig, return_large_frees};
 use crate::sys::listener::{self, ListenOptions, Listeners};
 use crate::sys::machine;
-use crate::sys::{Machine, rlimit, signals};
+use crate::sys::{rlimit, signals};
 use crate::worker::{self, Report, WorkerSetup};
 use std::any::Any;
-use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering::Relaxed;
@@ -56,10 +56,8 @@ enum Happening {
     Signal(io::Result<&'static str>),
 }
 
-/// Runs the server that these arguments (the program's name first) and the environment describe, until it is told to end.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), RunError> {
-    let machine = Machine::probe()?;
-    let mut config = Config::parse(args, &machine)?;
+/// Runs the server that is configured so, until it is told to end.
+pub fn run(mut config: Config) -> Result<(), RunError> {
     log::set_level(config.log_level);
     return_large_frees();
     signals::block()?;
@@ -80,6 +78,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), RunError> {
     start_control(&shared, admin, &happened)?;
     let (threads, reports) = start_workers(&shared, listeners, &happened)?;
     let reports = collect(reports, config.threads)?;
+    shared.doctor.set_ring(ring_of(&reports, config.engine));
     shared.set_ready();
     banner::print(&shared, admin_address, &reports);
     serve(&shared, &happenings, threads)
@@ -173,6 +172,15 @@ fn start_workers(
         threads.push(thread.stack_size(WORKER_STACK).spawn(body)?);
     }
     Ok((threads, reports))
+}
+
+/// What the doctor is told of the workers' engines.
+fn ring_of(reports: &[Report], wanted: IoEngine) -> Ring {
+    match reports.iter().find_map(|report| report.fallback.clone()) {
+        Some(explained) => Ring::refused(explained),
+        None if wanted == IoEngine::Epoll => Ring::NotWanted,
+        None => Ring::InUse { workers: reports.len() },
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
