@@ -13,7 +13,12 @@ const HOMES: &[(&str, &[&str])] = &[
     ("axum", &["control"]),
     ("nix", &["sys", "ring"]),
     ("clap", &["config"]),
+    ("clap_complete", &["config"]),
+    ("clap_mangen", &["config"]),
+    ("strsim", &["config"]),
+    ("toml", &["config"]),
     ("httparse", &["proto/http"]),
+    ("listenfd", &["sys"]),
     ("mlua", &["command/script"]),
     ("lru", &["server"]),
 ];
