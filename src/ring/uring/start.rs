@@ -28,18 +28,14 @@ pub enum StartError {
     )]
     Disabled { value: String },
     #[error(
-        "a seccomp filter, such as a container's default profile, forbids io_uring here; \
-         allow its three calls: --security-opt seccomp=deploy/seccomp.json (docker run, podman run)"
-    )]
-    Filtered,
-    #[error(
-        "io_uring is forbidden here (EPERM), though kernel.io_uring_disabled is 0 and no seccomp filter is set: \
-         a security module does it; see dmesg and the audit log"
+        "io_uring is forbidden here (EPERM), most likely by a container's seccomp profile; \
+         run with a profile that also allows io_uring_setup, io_uring_enter and io_uring_register: \
+         docker run --security-opt seccomp=seccomp.json"
     )]
     Forbidden,
     #[error(
-        "this kernel ({release}) has no io_uring (ENOSYS), and no seccomp filter hides it: \
-         install Linux 6.1 or later, built with CONFIG_IO_URING"
+        "io_uring_setup does not exist here (ENOSYS, kernel {release}): a seccomp profile hides it, \
+         or the kernel is older than 6.1; allow the three io_uring calls or install a newer kernel"
     )]
     Absent { release: String },
     #[error("this kernel ({release}) lacks {missing}; io_uring needs Linux 6.1 or later here")]
@@ -49,7 +45,7 @@ pub enum StartError {
          raise it: LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (docker), ulimit -l unlimited"
     )]
     Memlock { limit_kib: u64 },
-    #[error("io_uring could not be set up: {0}; see dmesg, or run with --io-engine epoll")]
+    #[error("io_uring could not be set up: {0}; see dmesg, or run with --engine epoll")]
     Other(#[from] io::Error),
 }
 
@@ -125,7 +121,8 @@ fn build(options: &DriverOptions) -> Result<IoUring<squeue::Entry, cqueue::Entry
         result => result,
     };
     result.map_err(|error| match error.raw_os_error() {
-        Some(errno @ (libc::EPERM | libc::ENOSYS)) => refused(errno, &sysctl(), is_filtered(), release()),
+        Some(libc::EPERM) => forbidden(),
+        Some(libc::ENOSYS) => StartError::Absent { release: release() },
         Some(libc::ENOMEM) => memlock(),
         Some(libc::EINVAL) => too_old("DEFER_TASKRUN (6.1)"),
         _ => StartError::Other(error),
@@ -191,29 +188,12 @@ fn probe_multishot_recv(kernel: &mut Kernel, buffers: &mut Buffers) -> Result<()
     }
 }
 
-/// Who refused io_uring with EPERM or ENOSYS. Docker's seccomp profile answers the one, podman's the other: to the operator it is one case.
-fn refused(errno: i32, sysctl: &str, filtered: bool, release: String) -> StartError {
-    match (errno, sysctl) {
-        (libc::EPERM, "1" | "2") => StartError::Disabled { value: sysctl.to_owned() },
-        _ if filtered => StartError::Filtered,
-        (libc::EPERM, _) => StartError::Forbidden,
-        _ => StartError::Absent { release },
+/// EPERM: the sysctl if it says so, else seccomp.
+fn forbidden() -> StartError {
+    match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
+        Ok(value) if value.trim() != "0" => StartError::Disabled { value: value.trim().to_owned() },
+        _ => StartError::Forbidden,
     }
-}
-
-/// `kernel.io_uring_disabled`, which came with 6.6; else nothing.
-fn sysctl() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
-        .map_or_else(|_| String::new(), |value| value.trim().to_owned())
-}
-
-/// Whether a seccomp filter is set on this process: mode 2 in `/proc/self/status` (proc(5)).
-fn is_filtered() -> bool {
-    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| has_filter(&status))
-}
-
-fn has_filter(status: &str) -> bool {
-    status.lines().filter_map(|line| line.strip_prefix("Seccomp:")).any(|mode| mode.trim() == "2")
 }
 
 fn memlock() -> StartError {
@@ -252,35 +232,7 @@ fn hangs_tasks(release: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{StartError, hangs_tasks, has_filter, refused};
-
-    #[test]
-    fn a_filter_is_blamed_the_same_way_whatever_it_answers() {
-        let text = |errno, sysctl, filtered| refused(errno, sysctl, filtered, "6.18".into()).to_string();
-        let line = text(libc::EPERM, "0", true);
-        assert!(line.contains("seccomp=deploy/seccomp.json") && !line.contains('\n'), "{line}");
-        for same in [text(libc::ENOSYS, "0", true), text(libc::ENOSYS, "", true), text(libc::EPERM, "", true)]
-        {
-            assert_eq!(same, line);
-        }
-        // The sysctl says it itself, filter or not; it never answers ENOSYS.
-        for filtered in [false, true] {
-            assert!(matches!(
-                refused(libc::EPERM, "2", filtered, String::new()),
-                StartError::Disabled { .. }
-            ));
-        }
-        assert!(matches!(refused(libc::EPERM, "0", false, String::new()), StartError::Forbidden));
-        assert!(text(libc::ENOSYS, "", false).contains("CONFIG_IO_URING"));
-    }
-
-    #[test]
-    fn only_mode_two_is_a_filter() {
-        assert!(has_filter("Name:\tkv-server\nSeccomp:\t2\nSeccomp_filters:\t1\n"));
-        for status in ["Seccomp:\t0\nSeccomp_filters:\t2\n", "Seccomp:\t1\n", ""] {
-            assert!(!has_filter(status), "{status}");
-        }
-    }
+    use super::hangs_tasks;
 
     #[test]
     fn only_the_known_bad_kernels_are_warned_of() {
