@@ -69,7 +69,8 @@ build() {
 # What the image says of itself; and its binary, which must need no library.
 inspect() {
     local is
-    is=$(pod image inspect "$image" | jq -r '.[0].Config | [.User, .StopSignal, (.Healthcheck.Test | join(" ")),
+    # Buildah shows Docker's form whole; podman puts the health check elsewhere from version to version.
+    is=$(builder inspect --type image "$image" | jq -r '.Docker.config | [.User, .StopSignal, (.Healthcheck.Test | join(" ")),
         (.ExposedPorts | keys | join(" ")), .Labels["org.opencontainers.image.version"]] | join("|")')
     local version
     version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
