@@ -147,7 +147,7 @@ impl Server {
     }
 
     /// Waits until the server answers. Any answer will do: one that wants a password refuses PING, and is up.
-    fn ready(mut self) -> Server {
+    pub fn ready(mut self) -> Server {
         let address = self.address();
         let pid = self.pid();
         let mut died = None;
