@@ -41,6 +41,7 @@ async fn serve(shared: Arc<Shared>, admin: TcpListener) -> io::Result<()> {
         ended = admin::serve(admin, Arc::clone(&shared)) => ended,
         () = jobs::sample(Arc::clone(&shared)) => Ok(()),
         () = jobs::collapse_pages(Arc::clone(&shared)) => Ok(()),
+        () = jobs::examine(Arc::clone(&shared)) => Ok(()),
         () = jobs::prepare_memory(shared) => Ok(()),
     }
 }

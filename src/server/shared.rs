@@ -26,6 +26,7 @@ use super::waiters::Waiters;
 use crate::command::COMMANDS;
 use crate::command::script::ScriptCache;
 use crate::config::Config;
+use crate::doctor::Examiner;
 use crate::limits;
 use crate::observe::{Histogram, Histograms, Observer};
 use crate::proto::{ParseLimits, Spoken};
@@ -77,6 +78,8 @@ pub struct Shared {
     pub spoken: Vec<Spoken>,
     pub waiters: Waiters,
     pub observer: Observer,
+    /// What there is to say of the machine.
+    pub doctor: Examiner,
     /// When the last HOTKEYS session began.
     pub(super) hotkeys_cpu: Mutex<CpuTimes>,
     pub(super) sampler: Sampler,
@@ -138,6 +141,7 @@ impl Shared {
             spoken,
             waiters: Waiters::default(),
             observer: observer_of(&config),
+            doctor: Examiner::default(),
             hotkeys_cpu: Mutex::default(),
             sampler: Sampler::default(),
             baseline: Mutex::default(),
@@ -247,6 +251,14 @@ impl Shared {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// Looks at the machine, which takes milliseconds, for the configuration as CONFIG SET has left it.
+    pub fn examine(&self) {
+        let mut config = Config::clone(&self.config);
+        config.max_memory = self.store.budget().limit();
+        config.max_clients = self.settings.max_clients();
+        self.doctor.examine(&config);
     }
 
     /// All workers serve.

@@ -5,6 +5,7 @@ pub mod cgroup;
 pub mod cpu;
 pub mod listener;
 pub mod machine;
+pub mod qdisc;
 pub mod rlimit;
 pub mod signals;
 
