@@ -83,8 +83,9 @@ pub(super) fn parse_in(
             let config =
                 merged(Place::Command("doctor"), path).and_then(|merged| config_of(&merged, machine));
             let config = match config {
-                Ok(config) => {
-                    Ok(Box::new(Config { notes: config.notes.into_iter().chain(note).collect(), ..config }))
+                Ok(mut config) => {
+                    config.notes.extend(note);
+                    Ok(Box::new(config))
                 }
                 // Of this command line, which is not the server's.
                 Err(ConfigError::Usage(usage)) => return Err(usage.into()),

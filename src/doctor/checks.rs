@@ -69,7 +69,7 @@ checks! {
     CONFIGURATION "server.configuration" Server false
         "The server does not start with this configuration." "";
     ADJUSTED "server.adjusted" Server false
-        "The server runs with less than it was asked for." "";
+        "This is not what the configuration asks for." "";
     LISTEN "server.listen" Server false
         "Without its ports the server does not start." "";
     PLACE "server.place" Server false

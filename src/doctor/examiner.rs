@@ -98,8 +98,8 @@ mod tests {
         examiner.examine(&config("--threads 2"));
         assert!(!examiner.is_due());
         let found = examiner.latest().unwrap();
-        assert!(found.text().contains("all 2 workers have it") && found.text().contains("0 s ago"));
-        assert!(found.json().contains("\"age_s\": 0") && found.html().contains("all 2 workers have it"));
+        assert!(found.text().contains("in use by 2 workers") && found.text().contains("0 s ago"));
+        assert!(found.json().contains("\"age_s\": 0") && found.html().contains("in use by 2 workers"));
         assert!(!examiner.is_due(), "asked, but it is new");
     }
 }

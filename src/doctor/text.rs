@@ -91,7 +91,7 @@ pub fn render(report: &Report, age_s: Option<u64>, palette: &Palette) -> String 
     let tally: Vec<String> =
         report.tally().into_iter().map(|(severity, count)| counted(severity, count)).collect();
     let style = palette.of(report.worst);
-    let _ = writeln!(out, "\n{style}{}{style:#} {}.", report.verdict(), tally.join(", "));
+    let _ = writeln!(out, "\n{style}{}{style:#}\n{}.", report.verdict(), tally.join(", "));
     if report.findings.iter().any(|finding| finding.mend_on_host) {
         let _ = writeln!(out, "What is marked [host] is mended on the host: this is a container.");
     }
@@ -156,7 +156,7 @@ mod tests {
         assert!(text.contains("\nMemory\n  hint      memory.swap  a sentence"), "{text}");
         assert!(text.contains("            mend  [host] swapoff -a\n"), "{text}");
         assert!(
-            text.contains("The server cannot start, or not as it is configured. 1 critical, 1 warning,"),
+            text.contains("\nThe server cannot start, or not as it is configured.\n1 critical, 1 warning,"),
             "{text}"
         );
         assert!(

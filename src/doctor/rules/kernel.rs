@@ -55,7 +55,10 @@ fn ring(facts: &Facts, config: &Config) -> Finding {
                 ),
             )
         }
-        Ring::InUse { workers } => Finding::ok(check, format!("all {workers} workers have it")),
+        Ring::InUse { workers } => Finding::ok(
+            check,
+            format!("in use by {workers} {}", if *workers == 1 { "worker" } else { "workers" }),
+        ),
         Ring::Refused { cause, mend } => {
             let severity = match config.engine {
                 IoEngine::IoUring => Severity::Critical,

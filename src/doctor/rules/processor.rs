@@ -14,11 +14,12 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
 fn threads(facts: &Facts, config: &Config) -> Finding {
     let check = &checks::THREADS;
     let threads = config.threads;
+    let workers = if threads == 1 { "1 worker".to_string() } else { format!("{threads} workers") };
     let Some(cpus) = facts.processor.cpus else {
         return Finding::unseen(check, "the CPUs cannot be counted");
     };
     if let Some(quota) = facts.processor.quota.filter(|quota| (threads as f64) > *quota) {
-        let text = format!("{threads} workers with time for {quota:.2} CPUs");
+        let text = format!("{workers} with time for {quota:.2} CPUs");
         let whole = (quota.floor() as usize).max(1);
         let mend = format!(
             "--threads {whole}, or more time: CPUQuota={}% (systemd), --cpus {threads} (docker)",
@@ -27,10 +28,10 @@ fn threads(facts: &Facts, config: &Config) -> Finding {
         return Finding::bad(check, Severity::Warning, text, mend);
     }
     if threads > cpus {
-        let text = format!("{threads} workers on {cpus} CPUs");
+        let text = format!("{workers} on {cpus} CPUs");
         return Finding::bad(check, Severity::Warning, text, format!("--threads {cpus}"));
     }
-    Finding::ok(check, format!("{threads} workers on {cpus} CPUs"))
+    Finding::ok(check, format!("{workers} on {cpus} CPUs"))
 }
 
 /// Clocks that are read without a system call (vDSO) and from the processor itself, or from a page that the hypervisor shares.

@@ -10,7 +10,7 @@ pub fn findings(facts: &Facts, config: &Config) -> Vec<Finding> {
     // What the limit on open files takes away has a check of its own.
     let notes = config.notes.iter().filter(|note| !note.starts_with("max-clients"));
     found.extend(notes.map(|note| {
-        let mend = "change the flag that this names, or the machine";
+        let mend = "do as it says, or change the option that it names";
         Finding::bad(&checks::ADJUSTED, Severity::Warning, note.clone(), mend)
     }));
     found
