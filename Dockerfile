@@ -15,10 +15,10 @@ ARG PROFILE=release
 WORKDIR /src
 # What .dockerignore lets through. Cargo reads the manifests of all members and targets, built or not.
 COPY . .
-# Static, so that the image needs no C library: glibc's, which is no slower here (docs/docker.md has the figures). A target that is named keeps
-# the flag from build scripts and procedural macros, which cannot be static. Function names stay in the binary for the sake of backtraces.
-RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/src/target \
+# Linked statically against glibc, so that the image needs nothing else; it is no slower (docs/docker.md has the figures). A target that
+# is named keeps the flag from build scripts and procedural macros, which cannot be static. Function names stay, for backtraces.
+RUN --mount=type=cache,id=kv-cache-registry,target=/usr/local/cargo/registry \
+    --mount=type=cache,id=kv-cache-target,target=/src/target \
     set -eu; \
     target=$(rustc -vV | sed -n 's/^host: //p'); \
     RUSTFLAGS='-C target-feature=+crt-static' \

@@ -73,4 +73,25 @@ if ! python3 ci/dashboard.py "http://127.0.0.1:$page" "http://127.0.0.1:$admin/m
 fi
 wait "${loads[@]}"
 [ ! -e "$work/failed" ]
+
+# Locust's master and one worker, with the files where the image has them and the commands of compose.yaml.
+grep '^COPY ' sdk/locust.Dockerfile | while read -r _ source place; do
+    mkdir -p "$work/image$place"
+    cp "sdk/$source" "$work/image$place"
+done
+locust() {
+    local service=$1 words
+    shift
+    mapfile -t words < <(jq --raw-output ".services[\"$service\"].command[]" "$work/compose.json" | sed -e "s/^cache:7171$/127.0.0.1:$port/" -e 's/^locust$/127.0.0.1/')
+    LOCUST_LOCUSTFILE="$work/image$(sed -n 's/^ENV LOCUST_LOCUSTFILE=//p' sdk/locust.Dockerfile)" timeout 60 .ci/cache/venv/bin/locust "${words[@]}" "$@"
+}
+locust locust-worker >"$work/worker.log" 2>&1 &
+if ! locust locust --headless --expect-workers 1 --users 6 --spawn-rate 6 --run-time 3s --exit-code-on-error 1 --only-summary >"$work/master.log" 2>&1; then
+    cat "$work/master.log" "$work/worker.log" >&2
+    exit 1
+fi
+# By protocol: none may be without requests.
+for protocol in RESP HTTP 'JSON lines'; do
+    grep -Eq "^$protocol +GET +[1-9]" "$work/master.log" || { cat "$work/master.log" >&2; exit 1; }
+done
 echo "compose: all passed (${SECONDS}s)"

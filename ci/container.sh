@@ -80,7 +80,7 @@ inspect() {
     container=$(pod create "$image")
     pod cp "$container:/usr/local/bin/kv-server" "$work/kv-server"
     pod rm "$container" >/dev/null
-    ! readelf --program-headers "$work/kv-server" | grep -q INTERP || fail "the binary is not static"
+    [[ $(readelf --program-headers "$work/kv-server") != *INTERP* ]] || fail "the binary is not static"
     "$work/kv-server" --version >/dev/null
 }
 
@@ -110,8 +110,8 @@ talks() {
     local name=$1 engine=$2 pid
     [ "$(redis-cli -p "$port" set city Paris)" = OK ] || fail "SET is not answered by OK" "$name"
     [ "$(redis-cli -p "$port" get city)" = Paris ] || fail "GET finds another value than was set" "$name"
-    redis-cli -p "$port" info server | grep -q "^io_engine:$engine"$'\r' || fail "INFO says another engine than $engine" "$name"
-    pod logs "$name" 2>&1 | grep -q "^  engine   $engine, 1 worker" || fail "the start lines say no $engine" "$name"
+    [[ $(redis-cli -p "$port" info server) = *"io_engine:$engine"$'\r'* ]] || fail "INFO says another engine than $engine" "$name"
+    [[ $(pod logs "$name" 2>&1) = *"  engine   $engine, 1 worker"* ]] || fail "the start lines say no $engine" "$name"
     pod exec "$name" kv-server ping >/dev/null || fail "ping finds no server" "$name"
     pod exec "$name" kv-server ping --host localhost >/dev/null || fail "ping does not know localhost" "$name"
     ! pod exec "$name" kv-server ping --port 1 >/dev/null 2>&1 || fail "ping finds a server where none is" "$name"
@@ -159,7 +159,7 @@ echo "default profiles: $eperm"
 serve ours --security-opt seccomp=deploy/seccomp.json --read-only --read-only-tmpfs=false --cap-drop all --security-opt no-new-privileges
 talks ours io_uring
 pod logs ours 2>&1 | sed -n '/engine/p'
-! pod logs ours 2>&1 | grep -q EPOLL || fail "io_uring, and yet a word of epoll" ours
+[[ $(pod logs ours 2>&1) != *EPOLL* ]] || fail "io_uring, and yet a word of epoll" ours
 ends ours
 
 # The memory limit follows the container's: 70 % of it.
