@@ -55,7 +55,8 @@ fn the_profile_is_the_default_and_exactly_three_calls() {
 /// The comparison itself must see each way in which a profile could be looser, or stricter, than claimed.
 #[test]
 fn the_comparison_sees_every_other_change() {
-    let edits: [(&str, fn(&mut Value)); 8] = [
+    type Edit = (&'static str, fn(&mut Value));
+    let edits: [Edit; 8] = [
         ("a default that allows", |p| p["defaultAction"] = json!("SCMP_ACT_ALLOW")),
         ("another default errno", |p| p["defaultErrnoRet"] = json!(38)),
         ("an architecture less", |p| drop(p["archMap"].as_array_mut().unwrap().pop())),
