@@ -27,7 +27,7 @@ fn refused(flags: &str) -> String {
 fn defaults() {
     let c = parse("");
     assert_eq!((c.port, c.admin_port), (7171, 7172));
-    assert!(c.bind.is_empty() && c.admin_is_local() && c.protected_mode && c.password.is_empty());
+    assert!(c.bind.is_empty() && c.admin_bind.is_loopback() && c.protected_mode && c.password.is_empty());
     assert_eq!((c.threads, c.cpus.as_slice()), (4, &[0, 1, 2, 3][..]));
     assert_eq!((c.engine, c.busy_poll), (IoEngine::Auto, Duration::from_micros(50)));
     assert_eq!((c.max_memory, c.max_value_size), (1_400_000_000, 350_000_000));
@@ -130,7 +130,7 @@ fn engines_are_named_as_the_flag_takes_them() {
 fn addresses_and_ports() {
     let c = parse("--bind 127.0.0.1 --bind ::1 --admin-bind 10.0.0.1");
     assert_eq!(c.bind_text(), "127.0.0.1 ::1");
-    assert!(!c.admin_is_local());
+    assert!(!c.admin_bind.is_loopback());
     assert_eq!(parse("--bind 127.0.0.1,10.0.0.2").bind.len(), 2);
     assert!(refused("--port 7172").contains("both 7172"));
     assert_eq!(parse("--port 0 --admin-port 0").port, 0, "any free port for each");
@@ -379,6 +379,13 @@ fn the_doctor_takes_the_servers_options_and_the_installed_file() {
     assert_eq!(doctor(&["--config", &other], Path::new(&installed)).0.port, 2002);
     let (config, json) = doctor(&[], nowhere);
     assert!(config.port == limits::PORT && config.notes.is_empty() && !json);
+    // What keeps the server from starting is a finding.
+    let refused = invoke(&["KV_THREADS=x"], &["doctor", "--strict"]);
+    let Ok(Invocation::Doctor { config: Err(why), strict: true, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(why.starts_with("KV_THREADS: "), "{why}");
+    assert!(matches!(invoke(&[], &["doctor", "--nonsense"]), Err(ConfigError::Usage(_))));
     // What the server would not start with is what the doctor is asked for: no failure of the command line.
     for (words, reason) in
         [(&["--max-memory", "1TB"][..], "more than"), (&["--config", "/nowhere"], "cannot be read")]

@@ -40,18 +40,22 @@ async fn index() -> impl IntoResponse {
         "<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>",
         "<li><a href=\"/info\">/info</a> as INFO writes it</li>",
         "<li><a href=\"/doctor\">/doctor</a> what would make this machine better for it, also as <a href=\"/doctor.json\">JSON</a></li>",
-        "<li><a href=\"/healthz\">/healthz</a> 200, or 503 while it ends</li>",
+        "<li><a href=\"/healthz\">/healthz</a> 200, or 503 while it ends or a worker is stuck</li>",
         "<li><a href=\"/readyz\">/readyz</a> 200 once all workers serve</li></ul>\n"
     );
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], text)
 }
 
-/// Alive and meant to stay so.
+/// Alive and meant to stay so. Waits for no lock that a request may hold.
 async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    // Who answers, moves.
+    shared.heartbeats.beat_control();
     if shared.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_string())
+    } else if let Some(stuck) = shared.stuck() {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {stuck}\n"))
     } else {
-        (StatusCode::OK, "ok\n")
+        (StatusCode::OK, "ok\n".to_string())
     }
 }
 
@@ -150,6 +154,10 @@ mod tests {
             assert!(reply.contains(&format!("content-type: {kind}\r\n")), "{reply}");
         }
         assert!(fetch(address, "/nothing").starts_with("HTTP/1.1 404"));
+        // No worker has ever moved, and now that is too long.
+        shared.heartbeats.set_watchdog(std::time::Duration::from_micros(2));
+        let reply = fetch(address, "/healthz");
+        assert!(reply.starts_with("HTTP/1.1 503") && reply.contains("stuck: worker "), "{reply}");
         shared.begin_drain();
         for path in ["/healthz", "/readyz"] {
             let reply = fetch(address, path);

@@ -64,14 +64,16 @@ impl Files {
         rest.split_once(']').map(|(word, _)| word.to_string())
     }
 
-    /// Whether a process with this name runs: `None` where processes cannot be listed.
+    /// Whether a process with this name runs: `None` where processes cannot be listed, or not those of others (ProtectProc=invisible).
     pub fn process_runs(&self, name: &str) -> Option<bool> {
         Some(!self.processes(name)?.is_empty())
     }
 
     /// The numbers of the processes with this name, but for this one.
     pub fn processes(&self, name: &str) -> Option<Vec<u32>> {
-        let ids = self.names("proc")?.into_iter().filter_map(|id| id.parse::<u32>().ok());
+        let names = self.names("proc")?;
+        names.iter().find(|name| *name == "1")?;
+        let ids = names.iter().filter_map(|id| id.parse::<u32>().ok());
         let named = |id: &u32| self.line(&format!("proc/{id}/comm")).is_some_and(|comm| comm == name);
         Some(ids.filter(|id| *id != std::process::id()).filter(named).collect())
     }
@@ -97,6 +99,24 @@ mod tests {
         {
             assert_eq!(list_len(list), count, "{list}");
         }
+    }
+
+    #[test]
+    fn processes_are_named_where_all_can_be_seen() {
+        let root = tempfile::tempdir().unwrap();
+        let process = |id: &str, name: &str| {
+            let folder = root.path().join("proc").join(id);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("comm"), format!("{name}\n")).unwrap();
+        };
+        let files = Files::below(root.path());
+        assert_eq!(files.process_runs("irqbalance"), None);
+        process("4000000", "irqbalance");
+        assert_eq!(files.process_runs("irqbalance"), None, "the first process is hidden, so others may be");
+        process("1", "systemd");
+        assert_eq!(files.process_runs("irqbalance"), Some(true));
+        assert_eq!(files.processes("irqbalance"), Some(vec![4_000_000]));
+        assert_eq!(files.process_runs("kv-server"), Some(false));
     }
 
     #[test]

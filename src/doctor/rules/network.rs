@@ -141,7 +141,8 @@ fn interrupts(nic: &Nic, cpus: usize) -> Option<Finding> {
 
 /// Of interest where there is something to move.
 fn irqbalance(facts: &Facts, nic: &Nic) -> Option<Finding> {
-    let runs = facts.network.irqbalance.filter(|_| nic.rx_queues > 1)?;
+    // A container sees its own processes only.
+    let runs = facts.network.irqbalance.filter(|_| nic.rx_queues > 1 && !facts.place.in_container())?;
     let check = &checks::IRQBALANCE;
     Some(match runs {
         true => Finding::bad(
