@@ -22,6 +22,9 @@ fn take_rules(profile: &mut Map<String, Value>) -> Vec<Value> {
     }
 }
 
+/// A change to a profile.
+type Edit = fn(&mut Value);
+
 fn names(rule: &Value) -> impl Iterator<Item = &str> {
     rule["names"].as_array().expect("a rule has names").iter().map(|name| name.as_str().expect("a name"))
 }
@@ -55,8 +58,7 @@ fn the_profile_is_the_default_and_exactly_three_calls() {
 /// The comparison itself must see each way in which a profile could be looser, or stricter, than claimed.
 #[test]
 fn the_comparison_sees_every_other_change() {
-    type Edit = (&'static str, fn(&mut Value));
-    let edits: [Edit; 8] = [
+    let edits: [(&str, Edit); 8] = [
         ("a default that allows", |p| p["defaultAction"] = json!("SCMP_ACT_ALLOW")),
         ("another default errno", |p| p["defaultErrnoRet"] = json!(38)),
         ("an architecture less", |p| drop(p["archMap"].as_array_mut().unwrap().pop())),
