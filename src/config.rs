@@ -5,19 +5,25 @@
 //! names the flag, the figures and the mend.
 
 mod args;
+mod cli;
+mod merge;
 pub mod notify;
 mod size;
 
 pub use size::{MemorySize, SizeError, format_bytes, parse_bytes, parse_memory, parse_redis_bytes};
 
 use crate::limits;
+use crate::ping::Ping;
 use crate::proto::{ParseLimits, Protocol, Spoken};
 use crate::store::Eviction;
 use crate::sys::Machine;
 use args::{Args, EvictionArg};
-use clap::Parser;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, FromArgMatches};
+use cli::{Cli, Task};
+use merge::Environment;
 use std::ffi::OsString;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 /// `--io-engine`.
@@ -153,24 +159,103 @@ pub struct Config {
     pub notes: Vec<String>,
 }
 
+macro_rules! conflict {
+    ($($arg:tt)*) => { return Err(ConfigError::Conflict(format!($($arg)*))) };
+}
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// Clap's own: unknown flags, and `--help` and `--version`, which are no failures.
     #[error(transparent)]
     Usage(#[from] clap::Error),
+    /// A value that its option does not take, and where it stands.
+    #[error("{0}")]
+    Value(String),
+    /// Values that do not go together.
     #[error("{0}")]
     Conflict(String),
 }
 
-macro_rules! conflict {
-    ($($arg:tt)*) => { return Err(ConfigError::Conflict(format!($($arg)*))) };
+/// What the command line asks for.
+#[derive(Clone, Debug)]
+pub enum Invocation {
+    /// Run the server.
+    Serve(Box<Config>),
+    /// Look at the machine with this configuration in mind; as JSON or as text.
+    Doctor { config: Box<Config>, json: bool },
+    /// Ask whether a server lives.
+    Ping(Ping),
+    /// Write this to standard output: completions, the manual page.
+    Text(Vec<u8>),
+}
+
+/// Reads `args` (the program's name first) and the `KV_*` environment, and checks them against the machine.
+pub fn parse(args: impl IntoIterator<Item = OsString>, machine: &Machine) -> Result<Invocation, ConfigError> {
+    parse_in(args, machine, &|name| std::env::var_os(name))
+}
+
+fn parse_in(
+    args: impl IntoIterator<Item = OsString>,
+    machine: &Machine,
+    environment: Environment<'_>,
+) -> Result<Invocation, ConfigError> {
+    let argv: Vec<OsString> = args.into_iter().collect();
+    // What is asked for, before the environment is looked at: `man` works whatever stands there.
+    let asked =
+        cli::command().try_get_matches_from(&argv).and_then(|matches| Cli::from_arg_matches(&matches));
+    let asked = asked.map_err(|error| match error.kind() {
+        // Help names the variables.
+        ErrorKind::DisplayHelp => Cli::command().try_get_matches_from(&argv).err().unwrap_or(error),
+        _ => error,
+    })?;
+    match asked.task {
+        None => {
+            let args = merge::server_options(&argv, None, environment)?;
+            Ok(Invocation::Serve(Box::new(Config::check(args, machine)?)))
+        }
+        Some(Task::Doctor { json, .. }) => {
+            let args = merge::server_options(&argv, Some("doctor"), environment)?;
+            Ok(Invocation::Doctor { config: Box::new(Config::check(args, machine)?), json })
+        }
+        Some(Task::Ping { host, port, timeout_ms }) => {
+            let args = merge::server_options_elsewhere(environment)?;
+            Ok(Invocation::Ping(ping(&args, host, port, timeout_ms)?))
+        }
+        Some(Task::Completions { shell }) => Ok(Invocation::Text(cli::completions(shell))),
+        Some(Task::Man) => Ok(Invocation::Text(cli::manual())),
+    }
+}
+
+/// Where the server that these options describe would be reached from its own machine.
+fn ping(args: &Args, host: Option<String>, port: Option<u16>, timeout_ms: u64) -> Result<Ping, ConfigError> {
+    let port = port.unwrap_or(args.port);
+    if port == 0 {
+        conflict!(
+            "The configuration leaves the port to the kernel (--port 0): say which it took with --port."
+        );
+    }
+    let is_reached_by = |bound: &IpAddr, loopback: IpAddr| {
+        *bound == loopback || (bound.is_unspecified() && bound.is_ipv4() == loopback.is_ipv4())
+    };
+    let loopbacks = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let reached = loopbacks.into_iter().find(|ip| args.bind.iter().any(|bound| is_reached_by(bound, *ip)));
+    let own = reached.or(args.bind.first().copied()).unwrap_or(loopbacks[0]);
+    Ok(Ping {
+        host: host.unwrap_or_else(|| own.to_string()),
+        port,
+        password: args.requirepass.clone().unwrap_or_default().into_bytes(),
+        timeout: Duration::from_millis(timeout_ms),
+    })
 }
 
 impl Config {
-    /// Reads `args` (the program's name first) and the `KV_*` environment, and checks them against the machine.
+    /// Like [`parse`], where nothing but serving is asked for.
     pub fn parse(args: impl IntoIterator<Item = OsString>, machine: &Machine) -> Result<Config, ConfigError> {
-        Config::check(Args::try_parse_from(args)?, machine)
+        match parse(args, machine)? {
+            Invocation::Serve(config) => Ok(*config),
+            other => conflict!("This is no configuration of a server: {other:?}"),
+        }
     }
 
     fn check(args: Args, machine: &Machine) -> Result<Config, ConfigError> {

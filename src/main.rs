@@ -1,17 +1,50 @@
-//! Runs the server; turns an error into words and an exit code.
+//! Does what the command line asks for; turns an error into words and an exit code.
 
-use kv_server::config::ConfigError;
-use kv_server::server::{self, RunError};
+use kv_server::config::{self, ConfigError, Invocation};
+use kv_server::sys::Machine;
+use kv_server::{doctor, ping, server};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match server::run(std::env::args_os()) {
-        Ok(()) => ExitCode::SUCCESS,
+    let invocation = match Machine::probe() {
+        Ok(machine) => config::parse(std::env::args_os(), &machine),
+        Err(error) => return failed(&format!("cannot read what this machine has: {error}")),
+    };
+    match invocation {
+        Ok(invocation) => run(invocation),
         // Help and version come this way too, with exit code 0.
-        Err(RunError::Config(ConfigError::Usage(usage))) => usage.exit(),
-        Err(error) => {
-            eprintln!("kv-server: {error}");
-            ExitCode::FAILURE
-        }
+        Err(ConfigError::Usage(usage)) => usage.exit(),
+        Err(error) => failed(&error),
     }
+}
+
+fn run(invocation: Invocation) -> ExitCode {
+    match invocation {
+        Invocation::Serve(config) => match server::run(*config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => failed(&error),
+        },
+        Invocation::Doctor { config, json } => doctor::run(&config, json),
+        Invocation::Ping(ping) => match ping::run(&ping) {
+            Ok(answer) => write(format!("{answer}\n").as_bytes()),
+            Err(error) => failed(&error),
+        },
+        Invocation::Text(text) => write(&text),
+    }
+}
+
+/// On standard output, which may be a pipe that nobody reads to its end.
+fn write(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            failed(&format!("standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn failed(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("kv-server: {error}");
+    ExitCode::FAILURE
 }

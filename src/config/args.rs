@@ -4,7 +4,7 @@ use super::size::{MemorySize, parse_bytes, parse_memory};
 use super::{ADMIN_BIND, DebugCommand, IoEngine, LogLevel};
 use crate::limits;
 use clap::builder::BoolishValueParser;
-use clap::{Parser, ValueEnum};
+use clap::{ArgAction, ValueEnum};
 use std::net::IpAddr;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -23,9 +23,8 @@ pub enum Switch {
     No,
 }
 
-/// KV-Cache: an in-memory key-value cache. Every flag can be set in the environment too: --max-memory as KV_MAX_MEMORY.
-#[derive(Debug, Parser)]
-#[command(name = "kv-server", version, max_term_width = 110)]
+// A doc comment here would replace what the command says about itself.
+#[derive(Clone, Debug, clap::Args)]
 pub struct Args {
     /// Port that speaks all protocols, Redis, memcached, HTTP, JSON lines and protobuf; 0: any free one.
     #[arg(long, env = "KV_PORT", default_value_t = limits::PORT)]
@@ -40,7 +39,9 @@ pub struct Args {
     pub memcached_port: Option<u16>,
 
     /// Let memcached's command `shutdown` end the server, as SIGTERM does; without this it is refused.
-    #[arg(long, env = "KV_MEMCACHED_SHUTDOWN", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "KV_MEMCACHED_SHUTDOWN", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true,
+          value_parser = BoolishValueParser::new())]
     pub memcached_shutdown: bool,
 
     /// Port that speaks HTTP only, beside --port [default: none].
@@ -81,7 +82,9 @@ pub struct Args {
     pub threads: Option<usize>,
 
     /// Leave the choice of CPUs to the scheduler instead of tying each worker to one.
-    #[arg(long, env = "KV_NO_PIN", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "KV_NO_PIN", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true,
+          value_parser = BoolishValueParser::new())]
     pub no_pin: bool,
 
     /// How to talk to the kernel. `auto` takes epoll where io_uring is refused, and says why.
@@ -111,7 +114,9 @@ pub struct Args {
     pub max_value_size: Option<usize>,
 
     /// Touch all memory at start instead of as it is needed.
-    #[arg(long, env = "KV_PREFAULT", value_parser = BoolishValueParser::new())]
+    #[arg(long, env = "KV_PREFAULT", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, require_equals = true,
+          default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true,
+          value_parser = BoolishValueParser::new())]
     pub prefault: bool,
 
     /// Password that clients must give: by AUTH, HTTP's Authorization, memcached's SASL or first `set`, protobuf's auth; JSON lines are

@@ -156,7 +156,7 @@ fn what_is_out_of_range_or_unknown_is_refused() {
 #[test]
 fn the_command_line_is_consistent_and_every_flag_has_a_variable() {
     use clap::CommandFactory;
-    let command = Args::command();
+    let command = merge::options();
     command.clone().debug_assert();
     for arg in command.get_arguments().filter(|arg| !matches!(arg.get_id().as_str(), "help" | "version")) {
         let variable = format!("KV_{}", arg.get_id().as_str().to_ascii_uppercase());

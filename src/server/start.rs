@@ -17,10 +17,9 @@ use crate::proto::Spoken;
 use crate::store::{Budget, Store, StoreConfig, return_large_frees};
 use crate::sys::listener::{self, ListenOptions, Listeners};
 use crate::sys::machine;
-use crate::sys::{Machine, rlimit, signals};
+use crate::sys::{rlimit, signals};
 use crate::worker::{self, Report, WorkerSetup};
 use std::any::Any;
-use std::ffi::OsString;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::Ordering::Relaxed;
@@ -56,10 +55,8 @@ enum Happening {
     Signal(io::Result<&'static str>),
 }
 
-/// Runs the server that these arguments (the program's name first) and the environment describe, until it is told to end.
-pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), RunError> {
-    let machine = Machine::probe()?;
-    let mut config = Config::parse(args, &machine)?;
+/// Runs the server that is configured so, until it is told to end.
+pub fn run(mut config: Config) -> Result<(), RunError> {
     log::set_level(config.log_level);
     return_large_frees();
     signals::block()?;
