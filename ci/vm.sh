@@ -76,6 +76,7 @@ qemu-system-x86_64 "${accel[@]}" -smp 2 -m "${KV_VM_MEMORY:-3072}" -nodefaults -
     -append "console=ttyS0 quiet loglevel=4 panic=-1 net.ifnames=0 systemd.show_status=no" \
     -drive "file=$image/root.img,format=raw,if=virtio,snapshot=on" \
     -drive "file=$work/carried.tar,format=raw,if=virtio,readonly=on" \
+    -netdev user,id=card,restrict=on -device virtio-net-pci,netdev=card,romfile= \
     -chardev "file,id=console,path=$work/console" -serial chardev:console \
     -chardev "file,id=report,path=$report" -serial chardev:report >"$work/qemu" 2>&1 &
 qemu_pid=$!
