@@ -236,8 +236,11 @@ pub const SCRIPT_COMPILED: usize = 1_000;
 
 /// Longest client or library name that CLIENT SETNAME and SETINFO keep, bytes.
 pub const CLIENT_NAME_LEN: usize = 256;
-/// `kv-server ping`: what all of it may take by default, milliseconds, and the longest line that is read, bytes.
+/// Longest configuration file, bytes: a hundred times that with every option explained.
+pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
+/// `kv-server ping`: what all of it may take by default and at most, milliseconds, and the longest line that is read, bytes.
 pub const PING_TIMEOUT_MS: u64 = 2_000;
+pub const PING_TIMEOUT_MOST_MS: u64 = 3_600_000;
 pub const PING_REPLY: usize = 1_024;
 /// Longest `--requirepass`, bytes (Redis: 512).
 pub const PASSWORD_LEN: usize = 512;

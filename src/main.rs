@@ -30,6 +30,7 @@ fn run(invocation: Invocation) -> ExitCode {
             Ok(answer) => write(format!("{answer}\n").as_bytes()),
             Err(error) => failed(&error),
         },
+        Invocation::PrintConfig(text) => write(text.as_bytes()),
         Invocation::Text(text) => write(&text),
     }
 }

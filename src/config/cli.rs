@@ -4,12 +4,26 @@ use super::args::Args;
 use crate::limits;
 use clap::{Command, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
+use std::path::PathBuf;
 
-/// KV-Cache: an in-memory key-value cache. Without a command it serves. Every flag can be set in the environment too:
-/// --max-memory as KV_MAX_MEMORY.
+/// KV-Cache: an in-memory key-value cache. Without a command it serves.
+///
+/// Every option of the server can be set in the environment too, --max-memory as KV_MAX_MEMORY, and in a configuration file, as
+/// max-memory = "1.4GB". A flag beats the environment, the environment beats the file.
 #[derive(Debug, Parser)]
 #[command(name = "kv-server", version, max_term_width = 110, args_conflicts_with_subcommands = true)]
 pub struct Cli {
+    #[command(flatten)]
+    pub file: FileArg,
+
+    /// Print every option, its value and where that comes from, as a configuration file, and end. Passwords are hidden.
+    #[arg(long)]
+    pub print_config: bool,
+
+    /// Print a configuration file that explains every option, each commented out at its default, and end.
+    #[arg(long, conflicts_with = "print_config")]
+    pub print_default_config: bool,
+
     #[command(flatten)]
     pub server: Box<Args>,
 
@@ -17,18 +31,34 @@ pub struct Cli {
     pub task: Option<Task>,
 }
 
+/// `--config`.
+// No doc comment for clap: see `Args`.
+#[derive(Debug, clap::Args)]
+#[command(about = None, long_about = None)]
+pub struct FileArg {
+    /// Configuration file: TOML whose keys are the names of these flags.
+    #[arg(long, env = "KV_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
 /// What `kv-server` does besides serving.
 #[derive(Debug, Subcommand)]
 pub enum Task {
     /// Look at this machine as the server would find it, and say what would hold it back and how to mend that.
+    ///
+    /// It takes the options of the server. Without --config it looks at /etc/kv-cache/kv-cache.toml, if that is there.
     Doctor {
         /// As JSON, for programs.
         #[arg(long)]
         json: bool,
         #[command(flatten)]
+        file: FileArg,
+        #[command(flatten)]
         server: Box<Args>,
     },
-    /// Ask a server whether it lives: exit code 0 if it answers. The port is that of KV_PORT, the password KV_REQUIREPASS.
+    /// Ask a server whether it lives: exit code 0 if it answers.
+    ///
+    /// It asks on the port on which a server with this environment and configuration file would listen, and gives its password (KV_REQUIREPASS).
     Ping {
         /// Name or address of its machine [default: this one].
         #[arg(long)]
@@ -37,8 +67,11 @@ pub enum Task {
         #[arg(long)]
         port: Option<u16>,
         /// Milliseconds that all of it may take.
-        #[arg(long, default_value_t = limits::PING_TIMEOUT_MS, value_parser = clap::value_parser!(u64).range(1..))]
+        #[arg(long, value_name = "MILLISECONDS", default_value_t = limits::PING_TIMEOUT_MS,
+              value_parser = clap::value_parser!(u64).range(1..=limits::PING_TIMEOUT_MOST_MS))]
         timeout_ms: u64,
+        #[command(flatten)]
+        file: FileArg,
     },
     /// Print what a shell needs to complete this command line.
     Completions { shell: Shell },
@@ -59,13 +92,5 @@ pub fn without_env(command: Command) -> Command {
 pub fn completions(shell: Shell) -> Vec<u8> {
     let mut text = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "kv-server", &mut text);
-    text
-}
-
-/// The manual page, as roff.
-pub fn manual() -> Vec<u8> {
-    let mut text = Vec::new();
-    // Writing to memory does not fail.
-    let _ = clap_mangen::Man::new(Cli::command()).render(&mut text);
     text
 }
