@@ -281,10 +281,10 @@ what_next() {
     fi
     cat <<TEXT
   sudo kv-server doctor                 # what else would make it faster or safer
-  sudo editor $config      # memory, ports; then: sudo systemctl restart kv-cache
-  echo KV_REQUIREPASS=... | sudo install -m 0600 /dev/stdin /etc/kv-cache/kv-cache.env   # a password: without one only this machine is served
   journalctl -u kv-cache                # what it says
-  sudo $home/install.sh --check | --uninstall
+  sudo systemctl restart kv-cache       # after a change of $config (memory, ports)
+Without a password it serves this machine only. To set one: KV_REQUIREPASS=... in /etc/kv-cache/kv-cache.env, readable by root alone.
+Later: sudo $home/install.sh --check, or --uninstall
 TEXT
 }
 

@@ -142,8 +142,9 @@ uninstall_all() {
         [ -n "$purge" ] || die "KV-Cache has not been installed here by install.sh; there is nothing to set back."
         step step_files "files"
     else
-        step step_stop "stop"
+        # First the default queueing, then the cards, which get it when kv-cache-tune stops.
         step step_sysctls "kernel settings"
+        step step_stop "stop"
         step step_files "files"
         step step_remove_user "user and group"
         step step_forget "backup"
