@@ -107,12 +107,21 @@ pub const BUSY_POLL_US: u64 = 50;
 pub const BUSY_POLL_MOST_US: u64 = 10_000;
 /// `--tcp-backlog` per listener; the kernel cuts it to net.core.somaxconn.
 pub const TCP_BACKLOG: u32 = 4_096;
+/// Most sockets that a service manager may pass: one for each worker of the largest server, or for each number that a listener can have.
+pub const INHERITED_SOCKETS: usize = 256;
 /// `--tcp-keepalive`, seconds until the first probe (Redis: 300).
 pub const TCP_KEEPALIVE_S: u32 = 300;
 /// Bind is tried again for so long, milliseconds: a killed io_uring server's port stays taken for 5 to 30 ms.
 pub const BIND_RETRY_MS: u64 = 1_000;
 /// The start gives up when a worker has not set up its ring after so long, seconds.
 pub const START_TIMEOUT_S: u64 = 30;
+/// Beside the time that a script may take, so many seconds without a turn make a worker count as stuck. A service manager's watchdog, where
+/// there is one, sets its own measure: half of its period.
+pub const STUCK_AFTER_S: u64 = 5;
+/// Between two lines about the server's state for the service manager, seconds.
+pub const STATUS_EVERY_S: u64 = 10;
+/// `--prefault`: a slow machine touches so many bytes of memory in a second. From it follows how long the start may take.
+pub const PREFAULT_BYTES_PER_S: usize = 100_000_000;
 
 /// Requests executed under one hold of a partition's lock, at most.
 pub const GROUP_REQUESTS: usize = 32;

@@ -1,8 +1,9 @@
 //! Does what the command line asks for; turns an error into words and an exit code.
 
 use kv_server::config::{self, ConfigError, Invocation};
+use kv_server::server::{self, RunError};
 use kv_server::sys::Machine;
-use kv_server::{doctor, ping, server};
+use kv_server::{doctor, ping};
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -14,8 +15,15 @@ fn main() -> ExitCode {
     match invocation {
         Ok(invocation) => run(invocation),
         // Help and version come this way too, with exit code 0.
-        Err(ConfigError::Usage(usage)) => usage.exit(),
-        Err(error) => failed(&error),
+        Err(ConfigError::Usage(usage)) if usage.exit_code() == 0 => usage.exit(),
+        Err(error) => {
+            let error = RunError::from(error);
+            server::tell_failure(&error);
+            match error {
+                RunError::Config(ConfigError::Usage(usage)) => usage.exit(),
+                error => failed(&error),
+            }
+        }
     }
 }
 
@@ -23,7 +31,10 @@ fn run(invocation: Invocation) -> ExitCode {
     match invocation {
         Invocation::Serve(config) => match server::run(*config) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => failed(&error),
+            Err(error) => {
+                server::tell_failure(&error);
+                failed(&error)
+            }
         },
         Invocation::Doctor { config, json } => doctor::run(&config, json),
         Invocation::Ping(ping) => match ping::run(&ping) {

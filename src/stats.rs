@@ -97,6 +97,8 @@ worker_stats! {
     buffered_bytes,
     /// Turns of the loop that executed something.
     turns,
+    /// All turns: it moves as long as the worker does, at least ten times a second.
+    beats,
     /// Lock holds: groups of requests executed under one partition lock.
     groups,
     /// Requests whose partition belongs to another worker.

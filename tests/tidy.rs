@@ -18,6 +18,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("strsim", &["config"]),
     ("toml", &["config"]),
     ("httparse", &["proto/http"]),
+    ("listenfd", &["sys"]),
     ("mlua", &["command/script"]),
     ("lru", &["server"]),
 ];

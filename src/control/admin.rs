@@ -36,18 +36,22 @@ async fn index() -> impl IntoResponse {
         "</h1><ul>",
         "<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>",
         "<li><a href=\"/info\">/info</a> as INFO writes it</li>",
-        "<li><a href=\"/healthz\">/healthz</a> 200, or 503 while it ends</li>",
+        "<li><a href=\"/healthz\">/healthz</a> 200, or 503 while it ends or a worker is stuck</li>",
         "<li><a href=\"/readyz\">/readyz</a> 200 once all workers serve</li></ul>\n"
     );
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], text)
 }
 
-/// Alive and meant to stay so.
+/// Alive and meant to stay so. Waits for no lock that a request may hold.
 async fn health(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
+    // Who answers, moves.
+    shared.heartbeats.beat_control();
     if shared.is_draining() {
-        (StatusCode::SERVICE_UNAVAILABLE, "draining\n")
+        (StatusCode::SERVICE_UNAVAILABLE, "draining\n".to_string())
+    } else if let Some(stuck) = shared.stuck() {
+        (StatusCode::SERVICE_UNAVAILABLE, format!("stuck: {stuck}\n"))
     } else {
-        (StatusCode::OK, "ok\n")
+        (StatusCode::OK, "ok\n".to_string())
     }
 }
 
@@ -116,6 +120,10 @@ mod tests {
             assert!(reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains(part), "{path}: {reply}");
         }
         assert!(fetch(address, "/nothing").starts_with("HTTP/1.1 404"));
+        // No worker has ever moved, and now that is too long.
+        shared.heartbeats.set_watchdog(std::time::Duration::from_micros(2));
+        let reply = fetch(address, "/healthz");
+        assert!(reply.starts_with("HTTP/1.1 503") && reply.contains("stuck: worker "), "{reply}");
         shared.begin_drain();
         for path in ["/healthz", "/readyz"] {
             let reply = fetch(address, path);

@@ -1,7 +1,9 @@
-//! What is done by the clock: counters and memory are sampled, and memory is prepared ahead of its use, so that neither a reader of
-//! INFO nor a writer of keys waits for it.
+//! What is done by the clock: counters and memory are sampled, the service manager is told of them, and memory is prepared ahead of its
+//! use, so that neither a reader of INFO nor a writer of keys waits for it.
 
+use crate::limits;
 use crate::server::{Sample, Shared};
+use crate::sys::notify::{self, Note};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
@@ -30,6 +32,9 @@ pub async fn sample(shared: Arc<Shared>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for n in (0..MEMORY_EVERY).cycle() {
         ticks.tick().await;
+        shared.heartbeats.beat_control();
+        // Noted now, an age is right to a tenth of a second whenever somebody asks.
+        shared.heartbeat_ages();
         shared.flush_if_due();
         let totals = shared.totals();
         shared.sample(Sample {
@@ -41,6 +46,21 @@ pub async fn sample(shared: Arc<Shared>) {
         if n == 0 {
             shared.sample_memory();
             shared.store.budget().age_spares();
+        }
+    }
+}
+
+/// Tells the service manager, if there is one, how the server does: `systemctl status` shows it.
+pub async fn report_status(shared: Arc<Shared>) {
+    if !notify::is_managed() {
+        return std::future::pending().await;
+    }
+    loop {
+        sleep(Duration::from_secs(limits::STATUS_EVERY_S)).await;
+        // While it starts, ends or is stuck, others say so.
+        if shared.is_ready() && !shared.is_draining() && shared.stuck().is_none() {
+            // That it cannot be told has been said at the start.
+            let _ = notify::tell(&[Note::Status(&shared.status_line())]);
         }
     }
 }

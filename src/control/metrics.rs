@@ -77,6 +77,15 @@ fn about(page: &mut Page, shared: &Shared, f: &Figures) {
     }
     page.gauge("kv_uptime_seconds", "Seconds since the start.", f.uptime_s);
     page.gauge("kv_draining", "1 while the server ends.", u8::from(shared.is_draining()));
+    page.family("kv_worker_heartbeat_age_seconds", "gauge", "Since each worker was last seen moving.");
+    for (worker, age) in shared.heartbeat_ages().iter().take(shared.workers.len()).enumerate() {
+        page.sample("kv_worker_heartbeat_age_seconds", &format!("worker=\"{worker}\""), age.as_secs_f64());
+    }
+    page.gauge(
+        "kv_worker_stuck_after_seconds",
+        "The age from which on /healthz calls a worker stuck.",
+        shared.heartbeats.stuck_after().as_secs_f64(),
+    );
     page.family("kv_cpu_seconds_total", "counter", "CPU time of the process.");
     for (mode, us) in [("user", f.cpu.user_us), ("system", f.cpu.system_us)] {
         page.sample(
@@ -336,6 +345,8 @@ mod tests {
         assert_eq!(value("kv_memory_limit_bytes"), 64e6);
         assert_eq!(value("kv_syscalls_per_request"), 0.05);
         assert_eq!(value("kv_requests_per_turn"), 4.0);
+        assert!(value("kv_worker_heartbeat_age_seconds{worker=\"1\"}") < 60.0);
+        assert_eq!(value("kv_worker_stuck_after_seconds"), 5.2);
         assert_eq!(value("kv_keys{db=\"0\"}"), 0.0);
         assert!(value("kv_memory_resident_bytes") > 0.0);
     }

@@ -40,6 +40,7 @@ async fn serve(shared: Arc<Shared>, admin: TcpListener) -> io::Result<()> {
     tokio::select! {
         ended = admin::serve(admin, Arc::clone(&shared)) => ended,
         () = jobs::sample(Arc::clone(&shared)) => Ok(()),
+        () = jobs::report_status(Arc::clone(&shared)) => Ok(()),
         () = jobs::collapse_pages(Arc::clone(&shared)) => Ok(()),
         () = jobs::prepare_memory(shared) => Ok(()),
     }

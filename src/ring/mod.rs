@@ -188,6 +188,12 @@ pub trait Driver {
     /// Accepts connections from a listening socket, reported with this number, until `stop_listening`.
     fn listen(&mut self, socket: OwnedFd, listener: u8) -> io::Result<()>;
 
+    /// As `listen`, from a socket that other drivers accept from as well. Who has accepted goes to the end of the queue of those who wait,
+    /// so that all get their share. The simulation has no other drivers.
+    fn listen_with_others(&mut self, socket: OwnedFd, listener: u8) -> io::Result<()> {
+        self.listen(socket, listener)
+    }
+
     /// Takes a connected stream socket that somebody else has made (a client's). As an accepted one, it receives nothing
     /// until `start_recv`. Fails when the driver has no slot left.
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId>;

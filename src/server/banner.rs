@@ -5,12 +5,20 @@ use super::parameters::policy_name;
 use super::shared::Shared;
 use crate::config::format_bytes;
 use crate::proto::{Protocol, Spoken};
+use crate::sys::listener::is_local;
 use crate::sys::machine;
 use crate::worker::Report;
 use std::net::SocketAddr;
 
+/// Where the admin pages are.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin {
+    pub address: SocketAddr,
+    pub inherited: bool,
+}
+
 /// Says what started. A fallback engine is a warning of its own: nobody should find out from a benchmark.
-pub fn print(shared: &Shared, admin: SocketAddr, reports: &[Report]) {
+pub fn print(shared: &Shared, inherited: &[bool], admin: Admin, reports: &[Report]) {
     for note in &shared.config.notes {
         log::warn(format_args!("{note}"));
     }
@@ -20,12 +28,13 @@ pub fn print(shared: &Shared, admin: SocketAddr, reports: &[Report]) {
     if let Some(why) = fallback(reports) {
         log::warn(format_args!("{why}"));
     }
-    if !shared.config.admin_is_local() {
+    if !is_local(admin.address) {
         log::warn(format_args!(
-            "The admin pages on {admin} need no password: see that only you can reach them."
+            "The admin pages on {} need no password: see that only you can reach them.",
+            admin.address
         ));
     }
-    for line in lines(shared, admin) {
+    for line in lines(shared, inherited, admin) {
         log::info(format_args!("{line}"));
     }
 }
@@ -41,7 +50,7 @@ fn fallback(reports: &[Report]) -> Option<String> {
     ))
 }
 
-fn lines(shared: &Shared, admin: SocketAddr) -> Vec<String> {
+fn lines(shared: &Shared, inherited: &[bool], admin: Admin) -> Vec<String> {
     let config = &shared.config;
     let port = shared.addresses.first().map_or(config.port, SocketAddr::port);
     let mut lines = vec![
@@ -55,24 +64,30 @@ fn lines(shared: &Shared, admin: SocketAddr) -> Vec<String> {
         format!("  memory   {}", memory(shared)),
         format!("  clients  {} at most, {}", config.max_clients, door(shared)),
     ];
-    for (spoken, addresses) in listeners(shared) {
+    for (spoken, addresses) in listeners(shared, inherited) {
         lines.push(format!("  listen   {}: {}", addresses.join(", "), spoken_text(spoken)));
     }
-    lines.push(format!("  admin    http://{admin}/ (metrics, health)"));
+    let from = origin(admin.inherited);
+    lines.push(format!("  admin    http://{}/{from} (metrics, health)", admin.address));
     lines.push(format!("Ready. Try: redis-cli -p {port} set greeting hello"));
     lines
 }
 
 /// What is spoken where, in the order in which it was bound.
-fn listeners(shared: &Shared) -> Vec<(Spoken, Vec<String>)> {
+fn listeners(shared: &Shared, inherited: &[bool]) -> Vec<(Spoken, Vec<String>)> {
     let mut found: Vec<(Spoken, Vec<String>)> = Vec::new();
-    for (address, spoken) in shared.addresses.iter().zip(&shared.spoken) {
+    for ((address, spoken), inherited) in shared.addresses.iter().zip(&shared.spoken).zip(inherited) {
+        let address = format!("{address}{}", origin(*inherited));
         match found.iter_mut().find(|(other, _)| other == spoken) {
-            Some((_, addresses)) => addresses.push(address.to_string()),
-            None => found.push((*spoken, vec![address.to_string()])),
+            Some((_, addresses)) => addresses.push(address),
+            None => found.push((*spoken, vec![address])),
         }
     }
     found
+}
+
+fn origin(inherited: bool) -> &'static str {
+    if inherited { " (inherited socket)" } else { "" }
 }
 
 fn spoken_text(spoken: Spoken) -> &'static str {
@@ -143,7 +158,8 @@ mod tests {
     #[test]
     fn the_start_is_a_few_lines_that_name_everything() {
         let shared = testing::shared("--max-memory 64MB --threads 2");
-        let text = lines(&shared, "127.0.0.1:7172".parse().unwrap()).join("\n");
+        let admin = Admin { address: "127.0.0.1:7172".parse().unwrap(), inherited: false };
+        let text = lines(&shared, &[false], admin).join("\n");
         for part in [
             env!("CARGO_PKG_VERSION"),
             "2 workers on CPUs 0, 1",
@@ -156,7 +172,10 @@ mod tests {
         ] {
             assert!(text.contains(part), "{part} in\n{text}");
         }
-        assert!(text.lines().count() <= 8);
+        assert!(text.lines().count() <= 8 && !text.contains("inherited"));
+        let text = lines(&shared, &[true], Admin { inherited: true, ..admin }).join("\n");
+        assert!(text.contains("127.0.0.1:7171 (inherited socket): Redis"), "{text}");
+        assert!(text.contains("http://127.0.0.1:7172/ (inherited socket) ("), "{text}");
         assert!(door(&testing::shared("--protected-mode no")).starts_with("OPEN"));
         assert_eq!(door(&testing::shared("--requirepass x")), "password required");
     }

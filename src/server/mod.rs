@@ -4,6 +4,7 @@ mod banner;
 mod clients;
 mod events;
 mod figures;
+mod heartbeats;
 mod host;
 mod info;
 pub mod log;
@@ -12,6 +13,7 @@ mod memcached;
 mod monitors;
 mod parameters;
 mod pause;
+mod ports;
 mod pubsub;
 mod pushes;
 mod refusal;
@@ -19,11 +21,14 @@ mod sampler;
 mod settings;
 mod shared;
 mod start;
+mod status;
+mod supervisor;
 mod tracking;
 mod waiters;
 
 pub use clients::{ClientEntry, Clients};
 pub use figures::{Figures, ratio};
+pub use heartbeats::Stuck;
 pub use mailbox::{Delivery, Message, Publication, Push};
 pub use monitors::write_line;
 pub use pause::Pause;
@@ -33,6 +38,7 @@ pub use sampler::{Rates, Sample};
 pub use settings::Settings;
 pub use shared::{Shared, WorkerHandle};
 pub use start::{RunError, run};
+pub use status::failed as tell_failure;
 
 /// A server without threads, for tests of what surrounds it.
 #[cfg(test)]

@@ -13,6 +13,7 @@
 
 use super::clients::{ClientEntry, Clients};
 use super::events::Events;
+use super::heartbeats::Heartbeats;
 use super::mailbox::{self, Mailbox, Message};
 use super::memcached::ScheduledFlush;
 use super::monitors::Monitors;
@@ -38,7 +39,7 @@ use parking_lot::Mutex;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// One worker, seen from outside.
 pub struct WorkerHandle {
@@ -77,6 +78,7 @@ pub struct Shared {
     pub spoken: Vec<Spoken>,
     pub waiters: Waiters,
     pub observer: Observer,
+    pub heartbeats: Heartbeats,
     /// When the last HOTKEYS session began.
     pub(super) hotkeys_cpu: Mutex<CpuTimes>,
     pub(super) sampler: Sampler,
@@ -138,6 +140,7 @@ impl Shared {
             spoken,
             waiters: Waiters::default(),
             observer: observer_of(&config),
+            heartbeats: Heartbeats::new(config.threads, Duration::from_millis(config.lua_time_limit_ms)),
             hotkeys_cpu: Mutex::default(),
             sampler: Sampler::default(),
             baseline: Mutex::default(),
@@ -251,6 +254,7 @@ impl Shared {
 
     /// All workers serve.
     pub fn set_ready(&self) {
+        self.heartbeats.begin(Instant::now());
         self.ready.store(true, Relaxed);
     }
 

@@ -1,27 +1,29 @@
-//! Start order and drain order; owns the threads.
+//! Start order; owns the threads until the supervisor has them.
 //!
 //! ```text
-//!   limits → store → listeners → control thread → workers ═ report ═► start lines ─ … ─ signal → drain → join → end
+//!   inherited sockets → limits → store → listeners → control thread → workers ═ report ═► start lines, READY=1 ─ … supervisor.rs
 //!      every step's failure ends the start with what failed, why, and what mends it
 //! ```
 //!
-//! Ports are taken before any thread runs, and engines are known before the start is announced: what the start lines say is so.
+//! Ports are taken before any thread runs, and engines are known before the start is announced: what the start lines say is so, and
+//! what the service manager is told.
 
-use super::banner;
+use super::banner::{self, Admin};
 use super::log;
+use super::ports::{self, Ports};
 use super::shared::Shared;
+use super::{status, supervisor};
 use crate::config::{Config, ConfigError};
 use crate::control;
 use crate::limits;
-use crate::proto::Spoken;
 use crate::store::{Budget, Store, StoreConfig, return_large_frees};
-use crate::sys::listener::{self, ListenOptions, Listeners};
-use crate::sys::machine;
-use crate::sys::{rlimit, signals};
+use crate::sys::inherited::InheritError;
+use crate::sys::listener::{BindError, ListenSocket};
+use crate::sys::{machine, notify, rlimit, signals};
 use crate::worker::{self, Report, WorkerSetup};
 use std::any::Any;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -33,7 +35,12 @@ pub enum RunError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     #[error(transparent)]
-    Bind(#[from] listener::BindError),
+    Bind(#[from] BindError),
+    #[error(transparent)]
+    Inherit(#[from] InheritError),
+    /// A socket was passed that is fit for use, but for what is not clear.
+    #[error("{0}")]
+    Inherited(String),
     #[error("cannot start: {0}")]
     Io(#[from] io::Error),
     #[error("cannot start worker {worker}: {reason}")]
@@ -44,8 +51,20 @@ pub enum RunError {
     Lost { thread: String, reason: String },
 }
 
+impl RunError {
+    /// What the kernel called it, where it was the kernel.
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            RunError::Bind(error) => Some(error.source as i32),
+            RunError::Inherit(InheritError::Setup { source, .. }) => Some(*source as i32),
+            RunError::Io(error) => error.raw_os_error(),
+            _ => None,
+        }
+    }
+}
+
 /// What reaches the main thread while the server runs.
-enum Happening {
+pub(super) enum Happening {
     Ended {
         worker: usize,
         result: Result<(), String>,
@@ -58,28 +77,35 @@ enum Happening {
 /// Runs the server that is configured so, until it is told to end.
 pub fn run(mut config: Config) -> Result<(), RunError> {
     log::set_level(config.log_level);
+    let inherited = ports::inherited()?;
     return_large_frees();
     signals::block()?;
-    let descriptors = rlimit::raise_nofile(config.descriptors_for(config.max_clients))?;
-    config.fit_descriptors(descriptors)?;
+    let passed = ports::descriptors_for(&inherited, config.threads);
+    let descriptors = rlimit::raise_nofile(config.descriptors_for(config.max_clients) + passed)?;
+    config.fit_descriptors(descriptors.saturating_sub(passed))?;
 
     let seeds: [u64; 7] = machine::random_words()?;
+    status::starting(&config);
     let store = Arc::new(store_of(&config, [seeds[0], seeds[1], seeds[2], seeds[3]])?);
-    let (listeners, spoken) = listen(&config)?;
-    let admin = listener::bind_one(SocketAddr::new(config.admin_bind, config.admin_port), bind_retry())?;
-    let admin_address = admin.local_addr()?;
+    let Ports { clients, spoken, admin, admin_inherited, notes } = Ports::open(&config, inherited)?;
+    config.notes.extend(notes);
+    let admin_at = Admin { address: admin.local_addr()?, inherited: admin_inherited };
     let config = Arc::new(config);
     let run_seed = [seeds[4], seeds[5], seeds[6]];
     let shared =
-        Arc::new(Shared::new(Arc::clone(&config), store, listeners.addresses.clone(), spoken, run_seed));
+        Arc::new(Shared::new(Arc::clone(&config), store, clients.addresses.clone(), spoken, run_seed));
+    if let Some(period) = notify::watchdog_period() {
+        shared.heartbeats.set_watchdog(period);
+    }
 
     let (happened, happenings) = mpsc::channel();
     start_control(&shared, admin, &happened)?;
-    let (threads, reports) = start_workers(&shared, listeners, &happened)?;
+    let (threads, reports) = start_workers(&shared, clients.per_worker, &happened)?;
     let reports = collect(reports, config.threads)?;
     shared.set_ready();
-    banner::print(&shared, admin_address, &reports);
-    serve(&shared, &happenings, threads)
+    banner::print(&shared, &clients.inherited, admin_at, &reports);
+    status::ready(&shared);
+    supervisor::serve(&shared, &happenings, threads)
 }
 
 fn store_of(config: &Config, seeds: [u64; 4]) -> io::Result<Store> {
@@ -95,33 +121,6 @@ fn store_of(config: &Config, seeds: [u64; 4]) -> io::Result<Store> {
     let later = config.threads * limits::FIXED_PER_WORKER + limits::FIXED_EXTRA;
     budget.fixed.store(machine::resident_bytes() + later, Relaxed);
     Store::new(store_config, Arc::new(budget))
-}
-
-fn bind_retry() -> Duration {
-    Duration::from_millis(limits::BIND_RETRY_MS)
-}
-
-/// The listeners of the port that speaks all protocols, and of those that speak one; and what each speaks, by its number.
-fn listen(config: &Config) -> Result<(Listeners, Vec<Spoken>), listener::BindError> {
-    let mut listeners = Listeners::bind(&listen_options(config, config.port, "--port"))?;
-    let mut spoken = vec![Spoken::All; listeners.addresses.len()];
-    for own in &config.own_ports {
-        listeners.extend(Listeners::bind(&listen_options(config, own.port, own.flag))?);
-        spoken.resize(listeners.addresses.len(), own.spoken);
-    }
-    Ok((listeners, spoken))
-}
-
-fn listen_options(config: &Config, port: u16, port_flag: &'static str) -> ListenOptions {
-    ListenOptions {
-        bind: config.bind.clone(),
-        port,
-        port_flag,
-        workers: config.threads,
-        backlog: config.tcp_backlog,
-        keepalive_s: config.tcp_keepalive_s,
-        retry: bind_retry(),
-    }
 }
 
 fn start_control(
@@ -144,16 +143,16 @@ fn start_control(
 const WORKER_STACK: usize = 8 << 20;
 const SIGNAL_STACK: usize = 64 << 10;
 
-type Threads = Vec<JoinHandle<()>>;
+pub(super) type Threads = Vec<JoinHandle<()>>;
 
 fn start_workers(
     shared: &Arc<Shared>,
-    listeners: Listeners,
+    listeners: Vec<Vec<ListenSocket>>,
     happened: &mpsc::Sender<Happening>,
 ) -> io::Result<(Threads, mpsc::Receiver<Report>)> {
     let (report, reports) = mpsc::channel();
     let mut threads = Vec::with_capacity(shared.config.threads);
-    for (id, listeners) in listeners.per_worker.into_iter().enumerate() {
+    for (id, listeners) in listeners.into_iter().enumerate() {
         let cpu = shared.config.cpus.get(id).copied();
         let setup = WorkerSetup { id, cpu, listeners, shared: Arc::clone(shared), report: report.clone() };
         let happened = happened.clone();
@@ -202,59 +201,3 @@ fn collect(reports: mpsc::Receiver<Report>, workers: usize) -> Result<Vec<Report
     }
     Ok(collected.into_iter().flatten().collect())
 }
-
-/// Waits for a signal, then for the workers to drain. A worker or the control thread lost on the way is an error.
-fn serve(shared: &Shared, happenings: &mpsc::Receiver<Happening>, threads: Threads) -> Result<(), RunError> {
-    let mut running = threads.len();
-    let mut first_signal: Option<Instant> = None;
-    let mut deadline: Option<Instant> = None;
-    while running > 0 {
-        let happening = match deadline {
-            None => happenings.recv().ok(),
-            Some(at) => happenings.recv_timeout(at.saturating_duration_since(Instant::now())).ok(),
-        };
-        match happening {
-            Some(Happening::Ended { result: Ok(()), .. }) if shared.is_draining() => running -= 1,
-            Some(Happening::Ended { worker, result }) => {
-                let reason = result.err().unwrap_or_else(|| "it ended without being asked to".into());
-                return Err(RunError::Lost { thread: format!("worker {worker}"), reason });
-            }
-            Some(Happening::Signal(name)) => {
-                let name = name?;
-                let now = Instant::now();
-                if let Some(first) = first_signal {
-                    if now.duration_since(first) < SAME_SIGNAL {
-                        continue;
-                    }
-                    log::warn(format_args!("{name} again: ending at once"));
-                    std::process::exit(1);
-                }
-                log::info(format_args!("{}", banner::draining(name, shared)));
-                shared.begin_drain();
-                first_signal = Some(now);
-                deadline = Some(now + shared.config.drain_timeout + DRAIN_GRACE);
-            }
-            Some(Happening::ControlEnded(result)) => {
-                let reason =
-                    result.err().map_or_else(|| "it ended by itself".into(), |error| error.to_string());
-                return Err(RunError::Lost { thread: "the control thread".into(), reason });
-            }
-            None => {
-                log::warn(format_args!("{running} workers were not done in time: ending without them"));
-                return Ok(());
-            }
-        }
-    }
-    for thread in threads {
-        // Each has said that it ended; its panic, had there been one, was caught and told.
-        let _ = thread.join();
-    }
-    log::info(format_args!("Ended: all connections are closed."));
-    Ok(())
-}
-
-/// Signals so close together are one request: `timeout`, and a shell that tells a whole process group, send two.
-const SAME_SIGNAL: Duration = Duration::from_millis(300);
-
-/// Workers close what is left at the drain timeout; they get so long to do it.
-const DRAIN_GRACE: Duration = Duration::from_millis(250);

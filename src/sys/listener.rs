@@ -2,12 +2,13 @@
 //! no worker ever waits for another to accept.
 //!
 //! Options set on a listener are inherited by what it accepts (Linux), which saves two system calls per connection.
+//! Sockets that are there already, from a service manager, join in `inherited.rs`.
 
 use nix::errno::Errno;
 use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, sockopt};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 /// How to listen.
@@ -28,12 +29,24 @@ pub struct ListenOptions {
 }
 
 /// What is listened on.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Listeners {
-    /// Per worker, one socket per address.
-    pub per_worker: Vec<Vec<OwnedFd>>,
+    /// Per worker: for each address at least one socket.
+    pub per_worker: Vec<Vec<ListenSocket>>,
     /// The addresses, with the port that was taken.
     pub addresses: Vec<SocketAddr>,
+    /// Whether the sockets of an address were there before this process.
+    pub inherited: Vec<bool>,
+}
+
+/// One socket of one worker.
+#[derive(Debug)]
+pub struct ListenSocket {
+    pub fd: OwnedFd,
+    /// Which of the addresses.
+    pub number: u8,
+    /// Whether other workers accept from it as well.
+    pub shared: bool,
 }
 
 /// Why an address could not be listened on: what, likely why, and what to do.
@@ -98,24 +111,33 @@ impl Listeners {
         let mut per_worker = Vec::new();
         for _ in 0..options.workers {
             let mut sockets = Vec::new();
-            for address in &addresses {
-                sockets.push(open(*address, options).map_err(|source| BindError {
-                    address: *address,
-                    flags,
-                    source,
-                })?);
+            for (number, address) in (0u8..).zip(&addresses) {
+                let fd = open(*address, options);
+                let fd = fd.map_err(|source| BindError { address: *address, flags, source })?;
+                sockets.push(ListenSocket { fd, number, shared: false });
             }
             per_worker.push(sockets);
         }
-        Ok(Listeners { per_worker, addresses })
+        let inherited = vec![false; addresses.len()];
+        Ok(Listeners { per_worker, addresses, inherited })
     }
 
     /// Takes further listeners of the same workers in, behind those that are here.
     pub fn extend(&mut self, more: Listeners) {
+        if self.per_worker.is_empty() {
+            *self = more;
+            return;
+        }
+        // Addresses are bounded by descriptors long before; the drivers refuse a 257th.
+        let first = u8::try_from(self.addresses.len()).unwrap_or(u8::MAX);
         for (own, more) in self.per_worker.iter_mut().zip(more.per_worker) {
-            own.extend(more);
+            own.extend(more.into_iter().map(|mut socket| {
+                socket.number = socket.number.saturating_add(first);
+                socket
+            }));
         }
         self.addresses.extend(more.addresses);
+        self.inherited.extend(more.inherited);
     }
 }
 
@@ -193,19 +215,30 @@ fn bound(fd: &OwnedFd, address: SocketAddr) -> Result<SocketAddr, Errno> {
 fn open(address: SocketAddr, options: &ListenOptions) -> Result<OwnedFd, Errno> {
     let fd = socket_for(address)?;
     socket::setsockopt(&fd, sockopt::ReusePort, &true)?;
-    socket::setsockopt(&fd, sockopt::TcpNoDelay, &true)?;
-    if options.keepalive_s > 0 {
-        // As Redis does it: three probes, a third of the time apart.
-        socket::setsockopt(&fd, sockopt::KeepAlive, &true)?;
-        socket::setsockopt(&fd, sockopt::TcpKeepIdle, &options.keepalive_s)?;
-        socket::setsockopt(&fd, sockopt::TcpKeepInterval, &(options.keepalive_s / 3).max(1))?;
-        socket::setsockopt(&fd, sockopt::TcpKeepCount, &3)?;
-    }
+    tune(&fd, options.keepalive_s)?;
     socket::bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
-    // nix bounds its Backlog by SOMAXCONN as the headers have it; the kernel's own bound is net.core.somaxconn.
-    let backlog = i32::try_from(options.backlog).unwrap_or(i32::MAX);
-    socket::listen(&fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN))?;
+    set_backlog(&fd, options.backlog)?;
     Ok(fd)
+}
+
+/// What accepted connections inherit.
+pub(super) fn tune(fd: &impl AsFd, keepalive_s: u32) -> Result<(), Errno> {
+    socket::setsockopt(fd, sockopt::TcpNoDelay, &true)?;
+    socket::setsockopt(fd, sockopt::KeepAlive, &(keepalive_s > 0))?;
+    if keepalive_s > 0 {
+        // As Redis does it: three probes, a third of the time apart.
+        socket::setsockopt(fd, sockopt::TcpKeepIdle, &keepalive_s)?;
+        socket::setsockopt(fd, sockopt::TcpKeepInterval, &(keepalive_s / 3).max(1))?;
+        socket::setsockopt(fd, sockopt::TcpKeepCount, &3)?;
+    }
+    Ok(())
+}
+
+/// Listens; where that has begun already, only the backlog changes.
+pub(super) fn set_backlog(fd: &impl AsFd, backlog: u32) -> Result<(), Errno> {
+    // nix bounds its Backlog by SOMAXCONN as the headers have it; the kernel's own bound is net.core.somaxconn.
+    let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
+    socket::listen(fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN))
 }
 
 /// The address as people write it: an IPv4 client of a dual-stack socket is `1.2.3.4`, not `::ffff:1.2.3.4`.
@@ -249,8 +282,8 @@ mod tests {
         assert_ne!(address.port(), 0);
         // Until somebody accepts, connections wait in one of the three queues.
         let client = TcpStream::connect(address).unwrap();
-        let accepted = listeners.per_worker.into_iter().flatten().find_map(|fd| {
-            let listener = TcpListener::from(fd);
+        let accepted = listeners.per_worker.into_iter().flatten().find_map(|socket| {
+            let listener = TcpListener::from(socket.fd);
             std::thread::sleep(Duration::from_millis(2));
             listener.accept().ok()
         });
@@ -263,7 +296,7 @@ mod tests {
     #[test]
     fn everywhere_takes_ipv4_and_shows_it_as_such() {
         let listeners = Listeners::bind(&options(&[], 0, 1)).unwrap();
-        let listener = TcpListener::from(listeners.per_worker.into_iter().flatten().next().unwrap());
+        let listener = TcpListener::from(listeners.per_worker.into_iter().flatten().next().unwrap().fd);
         let port = listeners.addresses[0].port();
         let _client = TcpStream::connect(("127.0.0.1", port)).unwrap();
         std::thread::sleep(Duration::from_millis(5));

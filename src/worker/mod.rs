@@ -366,6 +366,7 @@ impl<D: Driver, C: Clock> Worker<D, C> {
         let driver = self.driver.stats();
         let rounds = &self.rounds;
         let stats = &mut self.stats;
+        stats.beats = self.turn;
         stats.requests = rounds.requests_done;
         [
             stats.requests_resp,

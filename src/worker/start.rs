@@ -5,8 +5,8 @@ use crate::config::IoEngine;
 use crate::ring::{Driver, DriverOptions, epoll::Epoll, uring::Uring, uring::known_defect};
 use crate::server::Shared;
 use crate::sys;
+use crate::sys::listener::ListenSocket;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, mpsc};
 
 /// What a worker's thread is given.
@@ -14,8 +14,7 @@ pub struct WorkerSetup {
     pub id: usize,
     /// The CPU to stay on.
     pub cpu: Option<usize>,
-    /// Its own listening sockets, numbered in this order.
-    pub listeners: Vec<OwnedFd>,
+    pub listeners: Vec<ListenSocket>,
     pub shared: Arc<Shared>,
     /// Told exactly once how the start went.
     pub report: mpsc::Sender<Report>,
@@ -77,8 +76,8 @@ fn serve<D: Driver>(
     fallback: Option<String>,
     warning: Option<String>,
 ) -> io::Result<()> {
-    for (number, socket) in (0u8..).zip(setup.listeners) {
-        driver.listen(socket, number)?;
+    for ListenSocket { fd, number, shared } in setup.listeners {
+        if shared { driver.listen_with_others(fd, number)? } else { driver.listen(fd, number)? }
     }
     setup.shared.worker_ready(setup.id, driver.name(), driver.waker());
     let report = Report { worker: setup.id, engine: Ok(driver.name()), fallback, warning };

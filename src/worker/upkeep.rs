@@ -5,7 +5,7 @@ use crate::observe::LatencyEvent;
 use crate::ring::Driver;
 use std::time::Duration;
 
-/// Upkeep is looked at this often.
+/// Upkeep is looked at this often. It bounds a worker's sleep, too: by that others see that it lives (`server/heartbeats.rs`).
 const TICK_MS: u64 = 100;
 /// While clients are paused or the server drains.
 const SHORT_TICK_MS: u64 = 10;

@@ -15,6 +15,7 @@
 //! | ENOBUFS is fatal, or armed again at once | `few_buffers_serve_everyone` |
 //! | a multishot that ended is forgotten | one `match` in `recv` and one in `accept`; `completion_queue_overflow…` |
 //! | an accept at the descriptor limit spins | `…_survives_running_out_of_descriptors` |
+//! | of several rings on one socket one gets all; one that stopped is still woken | `…_share_a_socket` |
 //! | `close` with a receive armed sends no FIN | `half_closed…`, `close_now_cancels_a_send`, `close_after_sends…` |
 //! | `DEFER_TASKRUN` without asking for events | `Kernel::enter` always asks; nothing would work otherwise |
 //! | a `SINGLE_ISSUER` ring made on another thread | `Uring` is not `Send`, and is enabled where it is made |
@@ -34,6 +35,7 @@ mod real;
 mod seeds;
 mod sending;
 mod server;
+mod sharing;
 mod talk;
 
 macro_rules! conformance {

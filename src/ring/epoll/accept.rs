@@ -1,6 +1,6 @@
 //! Accepting: a bounded number per turn, and paused where descriptors run out.
 
-use super::{Conn, Epoll, LISTENERS};
+use super::{Conn, Epoll, LISTENERS, Set};
 use crate::ring::Event;
 use crate::ring::pause::AcceptPause;
 use nix::errno::Errno;
@@ -16,9 +16,11 @@ const ACCEPTS_PER_TURN: usize = 64;
 
 /// A listening socket. Never removed: its index is in the events.
 pub(super) struct Listener {
-    /// `None` once stopped; closing takes it out of the epoll set.
+    /// `None` once stopped.
     socket: Option<Socket>,
     number: u8,
+    /// Whether other workers accept from it as well.
+    shared: bool,
     pub pause: AcceptPause,
 }
 
@@ -29,8 +31,11 @@ enum Socket {
 }
 
 impl Listener {
-    pub fn stop(&mut self) {
-        self.socket = None;
+    pub fn stop(&mut self, set: &Set) {
+        // Closing takes a socket out of the set only if nobody else has it. Deleting fails while it is out, at a pause.
+        if let Some(socket) = self.socket.take() {
+            let _ = set.delete(&socket);
+        }
         self.pause.forget();
     }
 }
@@ -68,12 +73,13 @@ impl AsFd for Socket {
 }
 
 impl Epoll {
-    pub(super) fn add_listener(&mut self, fd: OwnedFd, number: u8) -> io::Result<()> {
+    pub(super) fn add_listener(&mut self, fd: OwnedFd, number: u8, shared: bool) -> io::Result<()> {
         let index =
             u8::try_from(self.listeners.len()).map_err(|_| io::Error::other("at most 256 listeners"))?;
         let socket = Socket::new(fd)?;
-        self.set.add(&socket, interest(index.into()))?;
-        self.listeners.push(Listener { socket: Some(socket), number, pause: AcceptPause::default() });
+        self.set.add(&socket, interest(index.into(), shared))?;
+        let pause = AcceptPause::default();
+        self.listeners.push(Listener { socket: Some(socket), number, shared, pause });
         Ok(())
     }
 
@@ -86,6 +92,10 @@ impl Epoll {
                 Ok(fd) => {
                     let conn = self.conns.insert(Conn::new(fd));
                     self.events.push(Event::Accepted { conn, listener: listener.number });
+                    if listener.shared {
+                        self.step_back(index);
+                        return;
+                    }
                 }
                 Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                     Some(Errno::EAGAIN) => return,
@@ -104,12 +114,24 @@ impl Epoll {
         }
     }
 
+    /// The next connection of a shared socket is for another worker: this one leaves the socket's queue and joins it at its end.
+    fn step_back(&mut self, index: usize) {
+        let listener = &mut self.listeners[index];
+        let Some(socket) = &listener.socket else { return };
+        self.stats.syscalls += 2;
+        // A member can be deleted.
+        let _ = self.set.delete(socket);
+        if self.set.add(socket, interest(index as u64, true)).is_err() {
+            listener.pause.begin(); // No memory for the watch: try again later.
+        }
+    }
+
     pub(super) fn resume_listeners(&mut self) {
         for (index, listener) in self.listeners.iter_mut().enumerate() {
             let Some(socket) = &listener.socket else { continue };
             if listener.pause.take_if_over() {
                 self.stats.syscalls += 1;
-                if self.set.add(socket, interest(index as u64)).is_err() {
+                if self.set.add(socket, interest(index as u64, listener.shared)).is_err() {
                     listener.pause.begin(); // No memory for the watch: try again later.
                 }
             }
@@ -117,6 +139,8 @@ impl Epoll {
     }
 }
 
-fn interest(index: u64) -> EpollEvent {
-    EpollEvent::new(EpollFlags::EPOLLIN, LISTENERS + index)
+/// A connection of a shared socket wakes one of those who wait (epoll_ctl(2), EPOLLEXCLUSIVE), not all.
+fn interest(index: u64, shared: bool) -> EpollEvent {
+    let wakes = if shared { EpollFlags::EPOLLEXCLUSIVE } else { EpollFlags::empty() };
+    EpollEvent::new(EpollFlags::EPOLLIN | wakes, LISTENERS + index)
 }

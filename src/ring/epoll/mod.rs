@@ -258,7 +258,11 @@ impl Driver for Epoll {
     }
 
     fn listen(&mut self, socket: OwnedFd, listener: u8) -> io::Result<()> {
-        self.add_listener(socket, listener)
+        self.add_listener(socket, listener, false)
+    }
+
+    fn listen_with_others(&mut self, socket: OwnedFd, listener: u8) -> io::Result<()> {
+        self.add_listener(socket, listener, true)
     }
 
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId> {
@@ -266,7 +270,8 @@ impl Driver for Epoll {
     }
 
     fn stop_listening(&mut self) {
-        self.listeners.iter_mut().for_each(Listener::stop);
+        let set = &self.set;
+        self.listeners.iter_mut().for_each(|listener| listener.stop(set));
     }
 
     fn turn(&mut self, outgoing: &mut Outgoing, timeout: Option<Duration>) -> io::Result<()> {

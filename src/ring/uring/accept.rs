@@ -19,17 +19,22 @@ pub struct Listener {
     /// `None` once stopped.
     socket: Option<OwnedFd>,
     number: u8,
+    /// One accept per submission.
+    single: bool,
     armed: bool,
     pub pause: AcceptPause,
 }
 
 impl Uring {
-    pub(super) fn add_listener(&mut self, socket: OwnedFd, number: u8) -> io::Result<()> {
+    /// The wait for a connection is exclusive: one ring of those that share a socket is woken. A multishot accept keeps its place at the head of
+    /// the queue, and its ring would get all connections; a single one joins it again at the end.
+    pub(super) fn add_listener(&mut self, socket: OwnedFd, number: u8, single: bool) -> io::Result<()> {
         let index =
             u8::try_from(self.listeners.len()).map_err(|_| io::Error::other("at most 256 listeners"))?;
         self.listeners.push(Listener {
             socket: Some(socket),
             number,
+            single,
             armed: false,
             pause: AcceptPause::default(),
         });
@@ -48,7 +53,7 @@ impl Uring {
         let Some(socket) = listener.socket.as_ref().filter(|_| !listener.armed) else { return Ok(()) };
         let target = types::Fd(socket.as_raw_fd());
         // No peer address: a multishot would overwrite it with each accept. `addresses` asks when somebody wants it.
-        let entry = match self.single_accepts {
+        let entry = match listener.single {
             false => opcode::AcceptMulti::new(target).flags(libc::SOCK_CLOEXEC).build(),
             true => opcode::Accept::new(target, std::ptr::null_mut(), std::ptr::null_mut())
                 .flags(libc::SOCK_CLOEXEC)

@@ -263,7 +263,11 @@ impl Driver for Uring {
     }
 
     fn listen(&mut self, socket: OwnedFd, listener: u8) -> io::Result<()> {
-        self.add_listener(socket, listener)
+        self.add_listener(socket, listener, self.single_accepts)
+    }
+
+    fn listen_with_others(&mut self, socket: OwnedFd, listener: u8) -> io::Result<()> {
+        self.add_listener(socket, listener, true)
     }
 
     fn adopt(&mut self, socket: OwnedFd) -> io::Result<ConnId> {
