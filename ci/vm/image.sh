@@ -5,7 +5,7 @@
 # that loads the disk's driver, no console to log in at.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
-suite=$1 folder=$2
+suite=$1 folder=$2 # the folder's name ends in a hyphen and what tells this version of the image
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -89,8 +89,10 @@ ExecStart=/usr/local/sbin/kv-vm
 [Install]
 WantedBy=multi-user.target
 UNIT
-chroot "$root" systemctl --quiet enable kv-vm.service
-chroot "$root" systemctl --quiet mask getty@tty1.service serial-getty@ttyS0.service getty-static.service systemd-timesyncd.service \
+# It complains, on a changed root, that /proc is not mounted, and does what it is told.
+units() { chroot "$root" systemctl --quiet "$@" 2>"$work/units" || { cat "$work/units" >&2; return 1; }; }
+units enable kv-vm.service
+units mask getty@tty1.service serial-getty@ttyS0.service getty-static.service systemd-timesyncd.service \
     apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
     systemd-hwdb-update.service modprobe@drm.service systemd-pcrphase.service systemd-random-seed.service systemd-binfmt.service \
     proc-sys-fs-binfmt_misc.automount
@@ -103,18 +105,19 @@ Address=10.0.2.15/24
 Gateway=10.0.2.2
 LinkLocalAddressing=no
 NETWORK
-chroot "$root" systemctl --quiet enable systemd-networkd.service systemd-networkd-wait-online.service
-chroot "$root" systemctl --quiet set-default multi-user.target
+units enable systemd-networkd.service systemd-networkd-wait-online.service
+units set-default multi-user.target
 echo kv-guest >"$root/etc/hostname"
 echo "127.0.0.1 localhost kv-guest" >"$root/etc/hosts"
 : >"$root/etc/fstab"
 rm -rf "$root"/boot/initrd.img-* "$root"/usr/share/{doc,man,locale} "$root"/var/lib/apt/lists
 
-rm -rf "$folder"
+# Of the same suite, by an earlier version of this script.
+rm -rf "${folder%-*}"-*
 mkdir -p "$folder"
 cp "$root"/boot/vmlinuz-* "$folder/vmlinuz"
 rm -f "$root"/boot/System.map-*
-mke2fs -q -t ext4 -O ^has_journal -d "$root" "$folder/root.img" 2G
+mke2fs -q -t ext4 -O ^has_journal -d "$root" "$folder/root.img" 2G >/dev/null
 # Last: it says that the rest is whole.
 (cd "$work/initrd" && find . | "$root/bin/busybox" cpio -o -H newc 2>/dev/null) >"$work/initrd.cpio"
 mv "$work/initrd.cpio" "$folder/initrd"
