@@ -267,11 +267,6 @@ pub fn is_address(text: &str) -> bool {
 }
 
 impl Config {
-    /// Where the admin pages are.
-    pub fn admin_is_local(&self) -> bool {
-        self.admin_bind.is_loopback()
-    }
-
     /// The addresses as CONFIG GET bind shows them.
     pub fn bind_text(&self) -> String {
         if self.bind.is_empty() {

@@ -5,7 +5,8 @@
 //!              │              ├─► conn      one connection: session, inbox, outbox
 //!              │              └─► command ─┬─► proto     bytes ↔ requests and replies, one codec per protocol
 //!              ├─► control                 ├─► store     partitions of the keyspace
-//!              └─► sys                     └─► observe   slow log, latencies, hot keys
+//!              ├─► doctor                  └─► observe   slow log, latencies, hot keys
+//!              └─► sys
 //! ```
 //!
 //! `proto`, `store`, `observe`, `command` and `conn` are pure: no sockets, no clock, nothing of `ring`, `worker`, `sys`, `control`, `server`.

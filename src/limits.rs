@@ -259,7 +259,21 @@ pub const MEMCACHED_KEY_LEN: usize = 250;
 /// Longest message of a SASL exchange, bytes: two names, a password, what parts them.
 pub const SASL_LEN: usize = 4 * PASSWORD_LEN;
 
+/// Between two looks of the doctor of a server that runs, seconds; and where somebody reads what it finds.
+pub const DOCTOR_EVERY_S: u64 = 60;
+pub const DOCTOR_FRESH_S: u64 = 5;
+/// How long the doctor tries to take a port that is in use, milliseconds: a server that has just ended may hold it that long.
+pub const DOCTOR_BIND_RETRY_MS: u64 = 50;
+/// `--max-memory` beyond this share of the control group's limit leaves too little for sockets and page tables.
+pub const DOCTOR_TIGHT_PERCENT: usize = 90;
+/// Locked memory that a worker's ring is charged, bytes, by kernels that do: 512 entries of 64 bytes, 4096 of 16, buffers' descriptors.
+/// Linux 6.18 needed 104 KiB; kernels before 6.6 have an array of 2 KiB more.
+pub const DOCTOR_RING_BYTES: usize = 108 << 10;
+/// The same of the control thread's ring: 256 entries of 64 bytes, 512 of 16. Linux 6.18 needed at most 32 KiB.
+pub const DOCTOR_CONTROL_RING_BYTES: usize = 32 << 10;
+
 const _: () = {
+    assert!(DOCTOR_FRESH_S < DOCTOR_EVERY_S && MEMORY_SHARE_PERCENT < DOCTOR_TIGHT_PERCENT);
     assert!(MIN_MEMORY < MAX_MEMORY);
     assert!(MEMORY_SHARE_PERCENT < 100);
     assert!(PARTITIONS_PER_WORKER.is_power_of_two());

@@ -1,7 +1,7 @@
 //! `kv-server ping`: whether a server answers, for health checks where there is no other client.
 
 use crate::limits;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,10 @@ pub enum PingError {
         "nothing listens on {address}: {source}. Is the server running, and is this its port (--port, KV_PORT)?"
     )]
     Connect { address: SocketAddr, source: io::Error },
-    #[error("{address} accepted, but did not answer within {timeout_ms} ms: {source}")]
-    Silent { address: SocketAddr, timeout_ms: u128, source: io::Error },
+    #[error("{address} took the connection, but did not answer within {timeout_ms} ms")]
+    Silent { address: SocketAddr, timeout_ms: u128 },
+    #[error("{address} took the connection and ended it without an answer: {source}")]
+    Closed { address: SocketAddr, source: io::Error },
     #[error("{address} is no server that speaks Redis's protocol: it said {said:?}")]
     Foreign { address: SocketAddr, said: String },
 }
@@ -52,7 +54,13 @@ fn ask(ping: &Ping, address: SocketAddr, deadline: Instant) -> Result<String, Pi
     let started = Instant::now();
     let stream = TcpStream::connect_timeout(&address, left(deadline))
         .map_err(|source| PingError::Connect { address, source })?;
-    let silent = |source| PingError::Silent { address, timeout_ms: ping.timeout.as_millis(), source };
+    let silent = |source: io::Error| match source.kind() {
+        // The kernel's name for a timeout of a socket (socket(7), SO_RCVTIMEO).
+        ErrorKind::WouldBlock | ErrorKind::TimedOut => {
+            PingError::Silent { address, timeout_ms: ping.timeout.as_millis() }
+        }
+        _ => PingError::Closed { address, source },
+    };
     let mut conversation = Conversation { stream: BufReader::new(stream), deadline };
     let mut refused = None;
     if !ping.password.is_empty() {
@@ -106,8 +114,100 @@ impl Conversation {
         if line.is_empty() {
             sent?;
             read?;
-            return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            return Err(io::Error::from(ErrorKind::UnexpectedEof));
         }
         Ok(String::from_utf8_lossy(&line).trim_end().to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::thread::JoinHandle;
+
+    /// A server that answers each request with the next line, and what it was sent.
+    fn server(answers: &'static [&'static str]) -> (Ping, JoinHandle<Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let served = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            let mut received = Vec::new();
+            for answer in answers {
+                let mut buffer = [0; 512];
+                let n = peer.read(&mut buffer).unwrap();
+                received.extend_from_slice(&buffer[..n]);
+                peer.write_all(answer.as_bytes()).unwrap();
+            }
+            received
+        });
+        let timeout = Duration::from_secs(30);
+        (Ping { host: "127.0.0.1".into(), port, password: Vec::new(), timeout }, served)
+    }
+
+    fn said(answers: &'static [&'static str], password: &str) -> Result<String, String> {
+        let (ping, served) = server(answers);
+        let said = run(&Ping { password: password.into(), ..ping }).map_err(|error| error.to_string());
+        served.join().unwrap();
+        said
+    }
+
+    #[test]
+    fn a_pong_is_life() {
+        let (ping, served) = server(&["+PONG\r\n"]);
+        let text = run(&ping).unwrap();
+        assert!(text.starts_with("PONG from 127.0.0.1:") && text.ends_with("µs"), "{text}");
+        assert_eq!(served.join().unwrap(), b"*1\r\n$4\r\nPING\r\n");
+    }
+
+    #[test]
+    fn a_password_is_given() {
+        let (ping, served) = server(&["+OK\r\n", "+PONG\r\n"]);
+        run(&Ping { password: b"se cret".to_vec(), ..ping }).unwrap();
+        assert_eq!(served.join().unwrap(), b"*2\r\n$4\r\nAUTH\r\n$7\r\nse cret\r\n*1\r\n$4\r\nPING\r\n");
+        let text = said(&["-ERR AUTH called without any password configured\r\n", "+PONG\r\n"], "x").unwrap();
+        assert!(text.ends_with("it has no password"), "{text}");
+    }
+
+    #[test]
+    fn a_refusal_is_life_too() {
+        for (answers, password) in [
+            (&["-NOAUTH Authentication required.\r\n"] as &[&str], ""),
+            (&["-WRONGPASS no\r\n", "-NOAUTH Authentication required.\r\n"], "x"),
+            (&["-DENIED protected mode\r\n"], ""),
+            (&["-ERR max number of clients reached\r\n"], ""),
+        ] {
+            let text = said(answers, password).unwrap();
+            assert!(text.contains("is alive, but refuses this client: "), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_answer_is_told() {
+        assert!(said(&["HTTP/1.1 400 Bad Request\r\n"], "").unwrap_err().contains("no server that speaks"));
+        assert!(said(&["-ERR unknown command\r\n"], "").unwrap_err().contains("unknown command"));
+        assert!(said(&[""], "").unwrap_err().contains("without an answer"));
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let nobody = Ping {
+            host: "127.0.0.1".into(),
+            port: free,
+            password: Vec::new(),
+            timeout: Duration::from_secs(30),
+        };
+        assert!(run(&nobody).unwrap_err().to_string().contains("nothing listens"));
+        assert!(run(&Ping { host: String::new(), ..nobody }).is_err());
+    }
+
+    #[test]
+    fn silence_ends_in_time() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ping = Ping {
+            host: "127.0.0.1".into(),
+            port: silent.local_addr().unwrap().port(),
+            password: Vec::new(),
+            timeout: Duration::from_millis(50),
+        };
+        let text = run(&ping).unwrap_err().to_string();
+        assert!(text.contains("did not answer within 50 ms"), "{text}");
     }
 }

@@ -10,6 +10,8 @@ const LONGEST_FILE: usize = 700;
 const HOMES: &[(&str, &[&str])] = &[
     ("io_uring", &["ring/uring"]),
     ("tokio_uring", &["control"]),
+    ("anstream", &["doctor"]),
+    ("anstyle", &["doctor"]),
     ("axum", &["control"]),
     ("nix", &["sys", "ring"]),
     ("clap", &["config"]),

@@ -192,6 +192,11 @@ pub trait Host {
     /// How long commands took since CONFIG RESETSTAT, by row of the command table, over all workers.
     fn command_times(&self) -> Vec<Histogram>;
 
+    /// DOCTOR: what the server found when it last looked at its machine, as text or JSON; `None` before it has.
+    fn doctor(&self, _json: bool) -> Option<String> {
+        None
+    }
+
     /// HOTKEYS START: the process's CPU time is counted from here on.
     fn hotkeys_begin(&self);
 

@@ -47,10 +47,19 @@ pub enum Task {
     /// Look at this machine as the server would find it, and say what would hold it back and how to mend that.
     ///
     /// It takes the options of the server. Without --config it looks at /etc/kv-cache/kv-cache.toml, if that is there.
+    ///
+    /// Exit codes: 0, the server can run as configured, whatever hints and warnings there are, so that
+    /// ExecStartPre=kv-server doctor in a systemd unit keeps no server from starting for mere tuning; 1, with --strict, the worst is a
+    /// warning; 2, the server could not start, or not as configured: the configuration contradicts itself or the machine's memory, a
+    /// port is somebody else's, open files do not suffice for one client, io_uring is demanded and refused.
     Doctor {
-        /// As JSON, for programs.
+        /// As JSON, for programs: {"format": 1, "worst": "hint", "counts": {…}, "findings": [{"check", "group", "severity": "ok", "unseen",
+        /// "hint", "warning" or "critical", "found", "why", "mend", "mend_on_host"}]}.
         #[arg(long)]
         json: bool,
+        /// End with 1 if there are warnings.
+        #[arg(long)]
+        strict: bool,
         #[command(flatten)]
         file: FileArg,
         #[command(flatten)]

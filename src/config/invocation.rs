@@ -21,8 +21,9 @@ pub enum Invocation {
     Serve(Box<Config>),
     /// Print this: `--print-config` and `--print-default-config`.
     PrintConfig(String),
-    /// Look at the machine with this configuration in mind; as JSON or as text.
-    Doctor { config: Box<Config>, json: bool },
+    /// Look at the machine with this configuration in mind, or say why there is none; as JSON or as text; warnings count as failures
+    /// if `strict`.
+    Doctor { config: Result<Box<Config>, String>, json: bool, strict: bool },
     /// Ask whether a server lives.
     Ping(Ping),
     /// Write this to standard output: completions, the manual page.
@@ -76,12 +77,22 @@ pub(super) fn parse_in(
             }
             Ok(Invocation::Serve(Box::new(config)))
         }
-        Some(Task::Doctor { json, file, .. }) => {
+        Some(Task::Doctor { json, strict, file, .. }) => {
             let named = file_named(file.config);
             let (path, note) = if named.is_some() { (named, None) } else { installed_file(installed) };
-            let mut config = config_of(&merged(Place::Command("doctor"), path)?, machine)?;
-            config.notes.extend(note);
-            Ok(Invocation::Doctor { config: Box::new(config), json })
+            let config =
+                merged(Place::Command("doctor"), path).and_then(|merged| config_of(&merged, machine));
+            let config = match config {
+                Ok(mut config) => {
+                    config.notes.extend(note);
+                    Ok(Box::new(config))
+                }
+                // Of this command line, which is not the server's.
+                Err(ConfigError::Usage(usage)) => return Err(usage.into()),
+                // What the server would not start with is what the doctor is asked for.
+                Err(error) => Err(error.to_string()),
+            };
+            Ok(Invocation::Doctor { config, json, strict })
         }
         Some(Task::Ping { host, port, timeout_ms, file }) => {
             let merged = merged(Place::Nowhere, file_named(file.config))?;

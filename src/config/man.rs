@@ -5,7 +5,6 @@ use super::file::INSTALLED;
 use super::merge::FILE_VARIABLE;
 use super::options;
 use clap::{Arg, Command, CommandFactory};
-use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 /// Terms, each with its explanation.
@@ -78,19 +77,23 @@ const EXAMPLES: Terms = &[
 
 /// As roff, for man(1).
 pub fn page() -> Vec<u8> {
-    let mut command = Cli::command().about("an in-memory key-value cache");
+    let mut command = Cli::command();
     command.build();
-    let man = Man::new(command.clone()).manual("KV-Cache").date("");
-    let mut text = Vec::new();
-    // Writing to memory does not fail, here and below.
-    let _ = man.render_title(&mut text);
-    let _ = man.render_name_section(&mut text);
-    let _ = body(&command).to_writer(&mut text);
-    text
+    body(&command).render().into_bytes()
 }
 
 fn body(command: &Command) -> Roff {
     let mut roff = Roff::new();
+    // No date: the same source gives the same page.
+    roff.control(
+        "TH",
+        ["KV-SERVER", "1", " ", concat!("KV-Cache ", env!("CARGO_PKG_VERSION")), "User Commands"],
+    );
+    // No words broken in two, which hides names from a search; no lines blown up.
+    roff.control("nh", []);
+    roff.control("ad", ["l"]);
+    roff.control("SH", ["NAME"]);
+    roff.text([roman("kv-server - an in-memory key-value cache")]);
     synopsis(&mut roff);
     roff.control("SH", ["DESCRIPTION"]);
     for paragraph in DESCRIPTION {
@@ -144,7 +147,8 @@ fn commands(roff: &mut Roff, command: &Command) {
             command.get_long_about().or(command.get_about()).map(ToString::to_string).unwrap_or_default();
         roff.control("TP", []);
         roff.text([bold(command.get_name())]);
-        roff.text([roman(about.replace("\n\n", " "))]);
+        let about = about.replace("\n\n", " ");
+        roff.text([roman(format!("{}.", about.trim_end_matches('.')))]);
         let own = |arg: &&Arg| {
             let from_elsewhere = arg.get_help_heading().is_some() || arg.get_id() == "config";
             !from_elsewhere && arg.get_long().is_some_and(|name| name != "help")
@@ -166,11 +170,17 @@ fn arguments(roff: &mut Roff, arguments: &[&Arg]) {
         let mut text = help.trim_end_matches('.').to_string();
         let default: Vec<String> =
             arg.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
-        if !default.is_empty() && !arg.is_hide_default_value_set() {
+        if !default.is_empty() && arg.get_action().takes_values() && !arg.is_hide_default_value_set() {
             text += &format!(" [default: {}]", default.join(","));
         }
+        let (plain, explained): (Vec<_>, Vec<_>) =
+            options::choices(arg).into_iter().partition(|(_, help)| help.is_empty());
+        if !plain.is_empty() && arg.get_action().takes_values() {
+            let names: Vec<String> = plain.into_iter().map(|(name, _)| name).collect();
+            text += &format!(". One of {}", names.join(", "));
+        }
         roff.text([roman(format!("{text}."))]);
-        for (name, help) in options::choices(arg).into_iter().filter(|_| arg.get_long() != Some("help")) {
+        for (name, help) in explained {
             roff.control("RS", []);
             roff.control("TP", ["10"]);
             roff.text([bold(name)]);

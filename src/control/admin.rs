@@ -1,13 +1,14 @@
 //! The admin pages: plain HTTP for people, orchestrators and Prometheus. They only read.
 
 use super::accept::Bounded;
-use super::metrics;
+use super::{jobs, metrics};
 use crate::command::Host;
+use crate::doctor::Examination;
 use crate::server::Shared;
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::io;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ fn router(shared: Arc<Shared>) -> Router {
         .route("/readyz", get(readiness))
         .route("/metrics", get(metrics_page))
         .route("/info", get(info))
+        .route("/doctor", get(doctor_page))
+        .route("/doctor.json", get(doctor_json))
         .with_state(shared)
 }
 
@@ -36,6 +39,7 @@ async fn index() -> impl IntoResponse {
         "</h1><ul>",
         "<li><a href=\"/metrics\">/metrics</a> for Prometheus</li>",
         "<li><a href=\"/info\">/info</a> as INFO writes it</li>",
+        "<li><a href=\"/doctor\">/doctor</a> what would make this machine better for it, also as <a href=\"/doctor.json\">JSON</a></li>",
         "<li><a href=\"/healthz\">/healthz</a> 200, or 503 while it ends or a worker is stuck</li>",
         "<li><a href=\"/readyz\">/readyz</a> 200 once all workers serve</li></ul>\n"
     );
@@ -76,9 +80,29 @@ async fn info(State(shared): State<Arc<Shared>>) -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], text)
 }
 
+async fn doctor_page(State(shared): State<Arc<Shared>>) -> Response {
+    examined(&shared, "text/html; charset=utf-8", Examination::html).await
+}
+
+async fn doctor_json(State(shared): State<Arc<Shared>>) -> Response {
+    examined(&shared, "application/json", Examination::json).await
+}
+
+/// What the doctor found, not older than a few seconds.
+async fn examined(shared: &Arc<Shared>, kind: &'static str, show: fn(&Examination) -> String) -> Response {
+    // Being asked is what makes it due sooner.
+    let _ = shared.doctor.latest();
+    jobs::examine_if_due(shared).await;
+    match shared.doctor.latest() {
+        Some(found) => ([(header::CONTENT_TYPE, kind)], show(&found)).into_response(),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "starting\n").into_response(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::Ring;
     use crate::server::testing;
     use std::io::{Read, Write};
     use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -118,6 +142,16 @@ mod tests {
         ] {
             let reply = fetch(address, path);
             assert!(reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains(part), "{path}: {reply}");
+        }
+        assert!(fetch(address, "/doctor").starts_with("HTTP/1.1 503"), "no worker has an engine");
+        shared.doctor.set_ring(Ring::InUse { workers: 4 });
+        for (path, kind) in [("/doctor", "text/html; charset=utf-8"), ("/doctor.json", "application/json")] {
+            let reply = fetch(address, path);
+            assert!(
+                reply.starts_with("HTTP/1.1 200 OK\r\n") && reply.contains("in use by 4 workers"),
+                "{reply}"
+            );
+            assert!(reply.contains(&format!("content-type: {kind}\r\n")), "{reply}");
         }
         assert!(fetch(address, "/nothing").starts_with("HTTP/1.1 404"));
         // No worker has ever moved, and now that is too long.

@@ -20,6 +20,9 @@ const COLLAPSE_EVERY: Duration = Duration::from_millis(150);
 /// unused memory back.
 const COLLAPSE_REST: u32 = 1_000;
 
+/// Between two questions of whether the doctor should look.
+const EXAMINE_EVERY: Duration = Duration::from_millis(250);
+
 /// While memory is wanted, and the longest pause while none is: a partition has a few segments ready, which last longer than that.
 const PREPARE_SOON: Duration = Duration::from_millis(1);
 const PREPARE_LATEST: Duration = Duration::from_millis(20);
@@ -47,6 +50,23 @@ pub async fn sample(shared: Arc<Shared>) {
             shared.sample_memory();
             shared.store.budget().age_spares();
         }
+    }
+}
+
+/// Has the doctor look at the machine when it is time, for ever.
+pub async fn examine(shared: Arc<Shared>) {
+    loop {
+        examine_if_due(&shared).await;
+        sleep(EXAMINE_EVERY).await;
+    }
+}
+
+/// The same once: reading dozens of files is for a thread that has nothing else to do.
+pub async fn examine_if_due(shared: &Arc<Shared>) {
+    if shared.doctor.is_due() {
+        let shared = Arc::clone(shared);
+        // It fails when the look panicked: then there is none, and the next comes.
+        let _ = tokio::task::spawn_blocking(move || shared.examine()).await;
     }
 }
 

@@ -42,6 +42,7 @@ async fn serve(shared: Arc<Shared>, admin: TcpListener) -> io::Result<()> {
         () = jobs::sample(Arc::clone(&shared)) => Ok(()),
         () = jobs::report_status(Arc::clone(&shared)) => Ok(()),
         () = jobs::collapse_pages(Arc::clone(&shared)) => Ok(()),
+        () = jobs::examine(Arc::clone(&shared)) => Ok(()),
         () = jobs::prepare_memory(shared) => Ok(()),
     }
 }

@@ -41,7 +41,7 @@ pub fn print(shared: &Shared, inherited: &[bool], admin: Admin, reports: &[Repor
 
 /// One line for all workers that have epoll although io_uring was preferred.
 fn fallback(reports: &[Report]) -> Option<String> {
-    let reasons: Vec<&str> = reports.iter().filter_map(|report| report.fallback.as_deref()).collect();
+    let reasons: Vec<_> = reports.iter().filter_map(|report| report.fallback.as_ref()).collect();
     let first = reasons.first()?;
     Some(format!(
         "EPOLL INSTEAD OF IO_URING on {} of {} workers, 6 to 16 % slower. Why: {first}",
@@ -149,10 +149,12 @@ pub fn draining(signal: &str, shared: &Shared) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ring::uring::Explained;
     use crate::server::testing;
 
     fn report(worker: usize, fallback: Option<&str>) -> Report {
-        Report { worker, engine: Ok("epoll"), fallback: fallback.map(str::to_string), warning: None }
+        let fallback = fallback.map(|cause| Explained { cause: cause.to_string(), mend: "allow it" });
+        Report { worker, engine: Ok("epoll"), fallback, warning: None }
     }
 
     #[test]
@@ -185,7 +187,8 @@ mod tests {
         assert_eq!(fallback(&[report(0, None)]), None);
         let text = fallback(&[report(0, None), report(1, Some("seccomp forbids it"))]).unwrap();
         assert!(
-            text.starts_with("EPOLL INSTEAD OF IO_URING on 1 of 2") && text.ends_with("seccomp forbids it")
+            text.starts_with("EPOLL INSTEAD OF IO_URING on 1 of 2")
+                && text.ends_with("seccomp forbids it; allow it")
         );
     }
 }

@@ -121,6 +121,11 @@ impl Host for Shared {
         self.times_since_reset()
     }
 
+    fn doctor(&self, json: bool) -> Option<String> {
+        let found = self.doctor.latest()?;
+        Some(if json { found.json() } else { found.text() })
+    }
+
     fn hotkeys_begin(&self) {
         *self.hotkeys_cpu.lock() = machine::cpu_times();
     }

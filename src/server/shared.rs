@@ -27,6 +27,7 @@ use super::waiters::Waiters;
 use crate::command::COMMANDS;
 use crate::command::script::ScriptCache;
 use crate::config::Config;
+use crate::doctor::Examiner;
 use crate::limits;
 use crate::observe::{Histogram, Histograms, Observer};
 use crate::proto::{ParseLimits, Spoken};
@@ -78,6 +79,8 @@ pub struct Shared {
     pub spoken: Vec<Spoken>,
     pub waiters: Waiters,
     pub observer: Observer,
+    /// What there is to say of the machine.
+    pub doctor: Examiner,
     pub heartbeats: Heartbeats,
     /// When the last HOTKEYS session began.
     pub(super) hotkeys_cpu: Mutex<CpuTimes>,
@@ -140,6 +143,7 @@ impl Shared {
             spoken,
             waiters: Waiters::default(),
             observer: observer_of(&config),
+            doctor: Examiner::default(),
             heartbeats: Heartbeats::new(config.threads, Duration::from_millis(config.lua_time_limit_ms)),
             hotkeys_cpu: Mutex::default(),
             sampler: Sampler::default(),
@@ -250,6 +254,14 @@ impl Shared {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Relaxed)
+    }
+
+    /// Looks at the machine, which takes milliseconds, for the configuration as CONFIG SET has left it.
+    pub fn examine(&self) {
+        let mut config = Config::clone(&self.config);
+        config.max_memory = self.store.budget().limit();
+        config.max_clients = self.settings.max_clients();
+        self.doctor.examine(&config);
     }
 
     /// All workers serve.

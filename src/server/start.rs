@@ -13,8 +13,9 @@ use super::log;
 use super::ports::{self, Ports};
 use super::shared::Shared;
 use super::{status, supervisor};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, IoEngine};
 use crate::control;
+use crate::doctor::Ring;
 use crate::limits;
 use crate::store::{Budget, Store, StoreConfig, return_large_frees};
 use crate::sys::inherited::InheritError;
@@ -102,6 +103,7 @@ pub fn run(mut config: Config) -> Result<(), RunError> {
     start_control(&shared, admin, &happened)?;
     let (threads, reports) = start_workers(&shared, clients.per_worker, &happened)?;
     let reports = collect(reports, config.threads)?;
+    shared.doctor.set_ring(ring_of(&reports, config.engine));
     shared.set_ready();
     banner::print(&shared, &clients.inherited, admin_at, &reports);
     status::ready(&shared);
@@ -169,6 +171,15 @@ fn start_workers(
         threads.push(thread.stack_size(WORKER_STACK).spawn(body)?);
     }
     Ok((threads, reports))
+}
+
+/// What the doctor is told of the workers' engines.
+fn ring_of(reports: &[Report], wanted: IoEngine) -> Ring {
+    match reports.iter().find_map(|report| report.fallback.clone()) {
+        Some(explained) => Ring::refused(explained),
+        None if wanted == IoEngine::Epoll => Ring::NotWanted,
+        None => Ring::InUse { workers: reports.len() },
+    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

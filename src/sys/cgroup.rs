@@ -20,6 +20,8 @@ pub struct Limits {
     pub memory: Option<usize>,
     /// CPUs' worth of time, such as 1.5.
     pub cpus: Option<f64>,
+    /// Bytes of swap (version 2 only).
+    pub swap: Option<usize>,
 }
 
 /// Reads the limits below `root` (`/`, or a fixture). Files that are not there mean no limit.
@@ -30,7 +32,8 @@ pub fn read(root: &Path) -> Limits {
         directories(root, &groups, &mounts, "memory").iter().filter_map(|dir| memory_limit(dir)).min();
     let cpus =
         directories(root, &groups, &mounts, "cpu").iter().filter_map(|dir| cpu_limit(dir)).reduce(f64::min);
-    Limits { memory, cpus }
+    let swap = directories(root, &groups, &mounts, "memory").iter().filter_map(|dir| swap_limit(dir)).min();
+    Limits { memory, cpus, swap }
 }
 
 /// Our group's directory for a controller and those above it, in every hierarchy that may hold it.
@@ -79,6 +82,10 @@ fn memory_limit(dir: &Path) -> Option<usize> {
     (bytes < 1 << 60).then(|| usize::try_from(bytes).ok())?
 }
 
+fn swap_limit(dir: &Path) -> Option<usize> {
+    read_first(dir, &["memory.swap.max"])?.parse().ok() // "max" is no limit
+}
+
 fn cpu_limit(dir: &Path) -> Option<f64> {
     let (quota, period): (f64, f64) = match read_first(dir, &["cpu.max"]) {
         Some(text) => {
@@ -120,10 +127,12 @@ mod tests {
             ("proc/self/mountinfo", V2_MOUNT),
             ("sys/fs/cgroup/system.slice/kv.service/memory.max", "max\n"),
             ("sys/fs/cgroup/system.slice/kv.service/cpu.max", "150000 100000\n"),
+            ("sys/fs/cgroup/system.slice/kv.service/memory.swap.max", "0\n"),
+            ("sys/fs/cgroup/system.slice/memory.swap.max", "max\n"),
             ("sys/fs/cgroup/system.slice/memory.max", "2147483648\n"),
             ("sys/fs/cgroup/system.slice/cpu.max", "max 100000\n"),
         ]);
-        assert_eq!(read(dir.path()), Limits { memory: Some(2 << 30), cpus: Some(1.5) });
+        assert_eq!(read(dir.path()), Limits { memory: Some(2 << 30), cpus: Some(1.5), swap: Some(0) });
     }
 
     #[test]
@@ -134,7 +143,7 @@ mod tests {
             ("sys/fs/cgroup/memory.max", "536870912\n"),
             ("sys/fs/cgroup/cpu.max", "50000 100000\n"),
         ]);
-        assert_eq!(read(dir.path()), Limits { memory: Some(512 << 20), cpus: Some(0.5) });
+        assert_eq!(read(dir.path()), Limits { memory: Some(512 << 20), cpus: Some(0.5), swap: None });
     }
 
     const V1_MOUNTS: &str = "\
@@ -153,7 +162,7 @@ mod tests {
             ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "200000\n"),
             ("sys/fs/cgroup/cpu,cpuacct/cpu.cfs_period_us", "100000\n"),
         ]);
-        assert_eq!(read(dir.path()), Limits { memory: Some(1 << 30), cpus: Some(2.0) });
+        assert_eq!(read(dir.path()), Limits { memory: Some(1 << 30), cpus: Some(2.0), swap: None });
     }
 
     #[test]

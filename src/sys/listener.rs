@@ -59,6 +59,23 @@ pub struct BindError {
     pub source: Errno,
 }
 
+impl BindError {
+    /// Somebody else listens there.
+    pub fn is_taken(&self) -> bool {
+        self.source == Errno::EADDRINUSE
+    }
+
+    /// What mends it.
+    pub fn mend(&self) -> String {
+        hint(self.address, self.flags, self.source)
+    }
+
+    /// Why, as the system says it.
+    pub fn reason(&self) -> &'static str {
+        self.source.desc()
+    }
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Flags {
     port: &'static str,
@@ -120,6 +137,11 @@ impl Listeners {
         }
         let inherited = vec![false; addresses.len()];
         Ok(Listeners { per_worker, addresses, inherited })
+    }
+
+    /// Whether every address could be listened on now. Each is taken for a moment.
+    pub fn try_out(options: &ListenOptions) -> Result<(), BindError> {
+        Listeners::bind(&ListenOptions { workers: 0, ..options.clone() }).map(|_| ())
     }
 
     /// Takes further listeners of the same workers in, behind those that are here.

@@ -7,6 +7,7 @@ pub mod inherited;
 pub mod listener;
 pub mod machine;
 pub mod notify;
+pub mod qdisc;
 pub mod rlimit;
 pub mod signals;
 

@@ -2,7 +2,7 @@
 
 use super::{SystemClock, Worker};
 use crate::config::IoEngine;
-use crate::ring::{Driver, DriverOptions, epoll::Epoll, uring::Uring, uring::known_defect};
+use crate::ring::{Driver, DriverOptions, epoll::Epoll, uring::Explained, uring::Uring, uring::known_defect};
 use crate::server::Shared;
 use crate::sys;
 use crate::sys::listener::ListenSocket;
@@ -27,7 +27,7 @@ pub struct Report {
     /// The engine's name, or why there is none and what mends it.
     pub engine: Result<&'static str, String>,
     /// Why it is not io_uring although that was preferred.
-    pub fallback: Option<String>,
+    pub fallback: Option<Explained>,
     /// What did not work but does not stop the start.
     pub warning: Option<String>,
 }
@@ -54,7 +54,7 @@ pub fn run(setup: WorkerSetup) -> io::Result<()> {
             Err(refused) if config.engine == IoEngine::IoUring => {
                 return give_up(&setup, refused.to_string(), warning);
             }
-            Err(refused) => fallback = Some(refused.to_string()),
+            Err(refused) => fallback = Some(Explained::from(refused)),
         }
     }
     match Epoll::new(&options) {
@@ -73,7 +73,7 @@ fn give_up(setup: &WorkerSetup, reason: String, warning: Option<String>) -> io::
 fn serve<D: Driver>(
     mut driver: D,
     setup: WorkerSetup,
-    fallback: Option<String>,
+    fallback: Option<Explained>,
     warning: Option<String>,
 ) -> io::Result<()> {
     for ListenSocket { fd, number, shared } in setup.listeners {

@@ -5,6 +5,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, SockaddrIn, bind, getsockname, setsockopt, socket, sockopt,
 };
+use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -74,5 +75,11 @@ impl Ports {
         bind(fd.as_raw_fd(), &SockaddrIn::new(127, 0, 0, 1, 0)).expect("a free port");
         let address: SockaddrIn = getsockname(fd.as_raw_fd()).expect("a bound socket has an address");
         Ports { _held: fd, port: address.port() }
+    }
+
+    /// The port of a socket that listens already. It goes on listening while this lives.
+    pub fn of(listener: &TcpListener) -> Ports {
+        let held = listener.try_clone().expect("a second descriptor of the socket").into();
+        Ports { _held: held, port: listener.local_addr().expect("a bound socket has an address").port() }
     }
 }

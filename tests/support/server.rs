@@ -6,6 +6,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::net::{SocketAddr, TcpStream};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
@@ -99,6 +100,35 @@ impl Server {
 
     /// Starts our server without waiting for it, for tests of what it refuses.
     pub fn spawn(command: Command, port: Ports, engine: Engine, threads: usize, options: &[&str]) -> Server {
+        Server::launch_ours(command, [port, Ports::reserve()], engine, threads, options, Vec::new())
+    }
+
+    /// As [`Server::spawn`], with sockets (two at most), named so, that are passed as a service manager does it: from descriptor 3 on.
+    pub fn spawn_with_sockets(
+        sockets: Vec<OwnedFd>,
+        names: &str,
+        ports: [Ports; 2],
+        engine: Engine,
+        threads: usize,
+        options: &[&str],
+    ) -> Server {
+        let mut shell = Command::new("sh");
+        // Standard input and output carry them to the shell. `exec` keeps the process id, which must be LISTEN_PID.
+        let script = "exec 3<&0 4<&1 </dev/null >&2; [ $LISTEN_FDS = 2 ] || exec 4<&-; \
+                      LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        shell.args(["-c", script]).arg(server_binary());
+        shell.env("LISTEN_FDS", sockets.len().to_string()).env("LISTEN_FDNAMES", names);
+        Server::launch_ours(shell, ports, engine, threads, options, sockets)
+    }
+
+    fn launch_ours(
+        command: Command,
+        [port, admin_port]: [Ports; 2],
+        engine: Engine,
+        threads: usize,
+        options: &[&str],
+        sockets: Vec<OwnedFd>,
+    ) -> Server {
         let threads = threads.to_string();
         // Unpinned: several servers run at once, and pinned ones would all sit on the first cores.
         let mut arguments = vec!["--io-engine", engine.flag(), "--threads", &threads, "--no-pin"];
@@ -106,10 +136,9 @@ impl Server {
             arguments.extend(["--max-memory", "64MB"]);
         }
         arguments.extend(options);
-        let admin_port = Ports::reserve();
         let ports = [port.port.to_string(), admin_port.port.to_string()];
         arguments.extend(["--port", &ports[0], "--admin-port", &ports[1]]);
-        Server::launch(command, &arguments, port, admin_port)
+        Server::launch(command, &arguments, port, admin_port, sockets)
     }
 
     /// Starts a Valkey that keeps nothing on disk.
@@ -119,7 +148,7 @@ impl Server {
         let mut arguments =
             vec!["--port", &number, "--save", "", "--appendonly", "no", "--bind", "127.0.0.1"];
         arguments.extend(options);
-        Server::launch(Command::new(binary), &arguments, port, Ports::reserve()).ready()
+        Server::launch(Command::new(binary), &arguments, port, Ports::reserve(), Vec::new()).ready()
     }
 
     /// Starts a memcached on loopback, without UDP.
@@ -128,18 +157,27 @@ impl Server {
         let number = port.port.to_string();
         // Only root needs to say whom to run as; to others it means nothing.
         let arguments = ["-l", "127.0.0.1", "-p", &number, "-U", "0", "-u", "root", "-m", "64"];
-        Server::launch(Command::new(binary), &arguments, port, Ports::reserve()).ready()
+        Server::launch(Command::new(binary), &arguments, port, Ports::reserve(), Vec::new()).ready()
     }
 
-    fn launch(mut command: Command, arguments: &[&str], port: Ports, admin_port: Ports) -> Server {
+    /// `sockets` become standard input and output.
+    fn launch(
+        mut command: Command,
+        arguments: &[&str],
+        port: Ports,
+        admin_port: Ports,
+        sockets: Vec<OwnedFd>,
+    ) -> Server {
         let log = tempfile::NamedTempFile::new().expect("a log file");
         let directory = tempfile::tempdir().expect("a working directory");
         let output = |file: &File| Stdio::from(file.try_clone().expect("a second descriptor of the log"));
+        assert!(sockets.len() <= 2);
+        let mut sockets = sockets.into_iter().map(Stdio::from);
         let child = command
             .args(arguments)
             .current_dir(directory.path())
-            .stdin(Stdio::null())
-            .stdout(output(log.as_file()))
+            .stdin(sockets.next().unwrap_or_else(Stdio::null))
+            .stdout(sockets.next().unwrap_or_else(|| output(log.as_file())))
             .stderr(output(log.as_file()))
             .spawn()
             .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
@@ -147,7 +185,7 @@ impl Server {
     }
 
     /// Waits until the server answers. Any answer will do: one that wants a password refuses PING, and is up.
-    fn ready(mut self) -> Server {
+    pub fn ready(mut self) -> Server {
         let address = self.address();
         let pid = self.pid();
         let mut died = None;

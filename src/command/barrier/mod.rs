@@ -8,7 +8,7 @@
 //! transfer     RENAME RENAMENX COPY                 handshake    HELLO AUTH RESET QUIT PING ECHO
 //! bitop  lcs   two algorithms                       client       CLIENT, and its filters (client_filter)
 //! lease        KV.GET that waits
-//! observe      SLOWLOG LATENCY HOTKEYS DEBUG
+//! observe      SLOWLOG LATENCY HOTKEYS DEBUG DOCTOR
 //! locked       several partitions held at once      introspect   COMMAND, from the table, and key_specs
 //! transaction  MULTI EXEC DISCARD WATCH UNWATCH      scripting    EVAL EVALSHA, SCRIPT, FUNCTION
 //! pubsub       (P|S)SUBSCRIBE PUBLISH PUBSUB MONITOR tracking    CLIENT TRACKING and its kin
@@ -55,7 +55,7 @@ pub use locked::LockedSet;
 pub use multi_read::{exists, mget, touch};
 pub use multi_write::{del, mset, msetex, msetnx};
 pub use observe::{
-    debug_jmap, debug_sleep, hotkeys_get, hotkeys_reset, hotkeys_start, hotkeys_stop, latency_doctor,
+    debug_jmap, debug_sleep, doctor, hotkeys_get, hotkeys_reset, hotkeys_start, hotkeys_stop, latency_doctor,
     latency_histogram, latency_history, latency_latest, latency_reset, slowlog_get, slowlog_len,
     slowlog_reset,
 };

@@ -125,6 +125,24 @@ pub fn latency_doctor(_args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'
     Flow::Continue
 }
 
+/// DOCTOR [JSON]: what the server found when it last looked at its machine.
+pub fn doctor(args: &[&[u8]], ctx: &mut Context<'_>, out: &mut Writer<'_>) -> Flow {
+    let json = match args[1..] {
+        [] => false,
+        [format] if format.eq_ignore_ascii_case(b"json") => true,
+        _ => {
+            out.error("ERR syntax error");
+            return Flow::Continue;
+        }
+    };
+    match ctx.host.doctor(json) {
+        Some(text) if json => out.bulk(text.as_bytes()),
+        Some(text) => out.verbatim(b"txt", text.as_bytes()),
+        None => out.error("ERR The doctor has not looked yet: ask again in a second"),
+    }
+    Flow::Continue
+}
+
 /// Events that have happened.
 fn past(ctx: &Context<'_>) -> Vec<(LatencyEvent, Series)> {
     let events = &ctx.host.observer().events;

@@ -73,6 +73,8 @@ specs! {
         "O(N) where N is the length of the value" "Returns a 64-bit digest of a value in hexadecimal.";
     "discard" 1 [NOSCRIPT LOADING STALE FAST ALLOW_BUSY] (0 0 0) Transactions [] "2.0.0" Barrier(barrier::discard)
         "O(N) where N is the number of queued commands" "Forgets a transaction.";
+    "doctor" -1 [ADMIN NOSCRIPT LOADING STALE] (0 0 0) Server [] "kv-cache 0.2.0" Barrier(barrier::doctor)
+        "O(1)" "Says what would make the server's machine better for it, as text or JSON.";
     "echo" 2 [LOADING STALE FAST] (0 0 0) Connection [] "1.0.0" Barrier(barrier::echo)
         "O(1)" "Returns its argument.";
     "eval" -3 [NOSCRIPT STALE MOVABLEKEYS] (0 0 0) Scripting [] "2.6.0" KeyedScript(scripts::eval, barrier::eval)

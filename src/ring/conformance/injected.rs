@@ -44,10 +44,10 @@ fn refusals_are_explained() {
     }
     let cases = [
         ("io_uring_setup:error=EPERM", "seccomp"),
-        ("io_uring_setup:error=ENOSYS", "ENOSYS"),
+        ("io_uring_setup:error=ENOSYS", "seccomp"),
         ("io_uring_setup:error=EINVAL", "DEFER_TASKRUN"),
         ("io_uring_setup:error=ENOMEM", "memlock"),
-        ("io_uring_setup:error=EOPNOTSUPP", "--engine epoll"),
+        ("io_uring_setup:error=EOPNOTSUPP", "--io-engine epoll"),
         // Only the first try: the ladder goes on without the newest flag, and memory comes back after a moment.
         ("io_uring_setup:error=EINVAL:when=1", "works"),
         ("io_uring_setup:error=ENOMEM:when=1..3", "works"),

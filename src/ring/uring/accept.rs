@@ -125,20 +125,3 @@ impl Uring {
         }
     }
 }
-
-/// Kernels 6.6 and 6.7 report a poll mask instead of the descriptor when a multishot accept overflows the completion
-/// queue with DEFER_TASKRUN (liburing#1062): the number could be somebody else's descriptor.
-pub fn multishot_is_broken(release: &str) -> bool {
-    release.starts_with("6.6.") || release.starts_with("6.7.")
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn only_the_known_bad_kernels_accept_one_by_one() {
-        assert!(super::multishot_is_broken("6.6.57-generic"));
-        assert!(super::multishot_is_broken("6.7.0"));
-        assert!(!super::multishot_is_broken("6.1.119") && !super::multishot_is_broken("6.18.44"));
-        assert!(!super::multishot_is_broken("6.60.1") && !super::multishot_is_broken("unknown"));
-    }
-}

@@ -27,10 +27,14 @@ mod kernel;
 mod outgoing;
 mod owned;
 mod recv;
+mod refused;
 mod start;
 mod token;
+mod versions;
 
-pub use start::{StartError, known_defect};
+pub use refused::{Explained, StartError, release};
+pub use start::Granted;
+pub use versions::{Defect, defect_of, known_defect, multishot_is_broken, version};
 
 use super::doorbell::Doorbell;
 use super::pause::until_resume;
@@ -94,8 +98,17 @@ pub struct Uring {
 impl Uring {
     /// Sets the ring up on the calling thread, which must be the one that uses it.
     pub fn new(options: &DriverOptions) -> Result<Self, StartError> {
-        let (kernel, buffers) = start::start(options)?;
-        Ok(Self {
+        Self::open(options).map(|(ring, _)| ring)
+    }
+
+    /// Sets a ring up as a worker does, and takes it down again: tells what no version of a kernel tells.
+    pub fn try_out(options: &DriverOptions) -> Result<Granted, StartError> {
+        Self::open(options).map(|(_, granted)| granted)
+    }
+
+    fn open(options: &DriverOptions) -> Result<(Self, Granted), StartError> {
+        let (kernel, buffers, granted) = start::start(options)?;
+        let ring = Self {
             kernel,
             buffers,
             conns: Slots::new(),
@@ -103,7 +116,7 @@ impl Uring {
             doorbell: Doorbell::new()?,
             doorbell_count: Box::new(0),
             listeners: Vec::new(),
-            single_accepts: accept::multishot_is_broken(&start::release()),
+            single_accepts: multishot_is_broken(&release()),
             operations: VecDeque::from([Operation::WatchDoorbell]),
             waiting: VecDeque::new(),
             events: Vec::new(),
@@ -111,7 +124,8 @@ impl Uring {
             in_kernel: 0,
             stats: DriverStats::default(),
             address_calls: Cell::new(0),
-        })
+        };
+        Ok((ring, granted))
     }
 
     /// The result of an operation that the ring's restrictions exclude.

@@ -9,45 +9,15 @@
 
 use super::buffers::{Buffers, GROUP};
 use super::kernel::Kernel;
+use super::refused::{StartError, release};
 use crate::ring::DriverOptions;
 use io_uring::register::Restriction;
 use io_uring::squeue::Flags;
 use io_uring::{IoUring, Probe, cqueue, opcode, squeue, types};
-use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
-
-/// Why io_uring cannot be used here. The text names the cause and the mend, in one line.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error(
-        "io_uring is turned off by kernel.io_uring_disabled={value}; \
-         allow it with: sysctl kernel.io_uring_disabled=0 (or 1 and kernel.io_uring_group)"
-    )]
-    Disabled { value: String },
-    #[error(
-        "io_uring is forbidden here (EPERM), most likely by a container's seccomp profile; \
-         run with a profile that also allows io_uring_setup, io_uring_enter and io_uring_register: \
-         docker run --security-opt seccomp=seccomp.json"
-    )]
-    Forbidden,
-    #[error(
-        "io_uring_setup does not exist here (ENOSYS, kernel {release}): a seccomp profile hides it, \
-         or the kernel is older than 6.1; allow the three io_uring calls or install a newer kernel"
-    )]
-    Absent { release: String },
-    #[error("this kernel ({release}) lacks {missing}; io_uring needs Linux 6.1 or later here")]
-    TooOld { release: String, missing: &'static str },
-    #[error(
-        "no locked memory left for io_uring (ENOMEM, RLIMIT_MEMLOCK {limit_kib} KiB for all processes of this user); \
-         raise it: LimitMEMLOCK=infinity (systemd), --ulimit memlock=-1 (docker), ulimit -l unlimited"
-    )]
-    Memlock { limit_kib: u64 },
-    #[error("io_uring could not be set up: {0}; see dmesg, or run with --engine epoll")]
-    Other(#[from] io::Error),
-}
 
 /// The charge of a ring that has just been closed is released late: a fast restart meets its own ghost.
 const MEMLOCK_RETRIES: u32 = 20;
@@ -68,7 +38,7 @@ const SQE_FLAGS: Flags = Flags::IO_LINK.union(Flags::BUFFER_SELECT).union(Flags:
 const UNREGISTER_PBUF_RING: u8 = 23;
 
 /// A ring that is enabled, restricted and proven to do what the driver needs, and its receive buffers.
-pub fn start(options: &DriverOptions) -> Result<(Kernel, Buffers), StartError> {
+pub fn start(options: &DriverOptions) -> Result<(Kernel, Buffers, Granted), StartError> {
     let mut attempt = 0;
     loop {
         match try_start(options) {
@@ -81,13 +51,22 @@ pub fn start(options: &DriverOptions) -> Result<(Kernel, Buffers), StartError> {
     }
 }
 
-fn try_start(options: &DriverOptions) -> Result<(Kernel, Buffers), StartError> {
-    let ring = build(options)?;
+/// What the kernel has granted to a ring of the size that a worker's has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    pub sq_entries: u32,
+    pub cq_entries: u32,
+    /// The flag of 6.6, which saves an array.
+    pub no_sqarray: bool,
+}
+
+fn try_start(options: &DriverOptions) -> Result<(Kernel, Buffers, Granted), StartError> {
+    let (ring, no_sqarray) = build(options)?;
     check_features(&ring)?;
     let buffers = Buffers::register(&ring, options.buffer_count(), options.buffer_size()).map_err(
         |error| match error.raw_os_error() {
-            Some(libc::ENOMEM) => memlock(),
-            Some(libc::EINVAL) => too_old("provided buffer rings (5.19)"),
+            Some(libc::ENOMEM) => StartError::memlock(),
+            Some(libc::EINVAL) => StartError::too_old("provided buffer rings (5.19)"),
             _ => StartError::Other(error),
         },
     )?;
@@ -100,11 +79,13 @@ fn try_start(options: &DriverOptions) -> Result<(Kernel, Buffers), StartError> {
         buffers.leak();
         return Err(refused);
     }
-    Ok((kernel, buffers))
+    let params = kernel.ring.params();
+    let granted = Granted { sq_entries: params.sq_entries(), cq_entries: params.cq_entries(), no_sqarray };
+    Ok((kernel, buffers, granted))
 }
 
 /// The ladder: all flags, then without the one that came with 6.6.
-fn build(options: &DriverOptions) -> Result<IoUring<squeue::Entry, cqueue::Entry>, StartError> {
+fn build(options: &DriverOptions) -> Result<(IoUring<squeue::Entry, cqueue::Entry>, bool), StartError> {
     let try_build = |no_sqarray: bool| {
         let mut builder = IoUring::builder();
         builder.setup_single_issuer().setup_defer_taskrun().setup_submit_all().setup_clamp();
@@ -114,17 +95,17 @@ fn build(options: &DriverOptions) -> Result<IoUring<squeue::Entry, cqueue::Entry
         if no_sqarray {
             builder.setup_no_sqarray();
         }
-        builder.build(options.sq_entries.max(8))
+        builder.build(options.sq_entries.max(8)).map(|ring| (ring, no_sqarray))
     };
     let result = match try_build(true) {
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => try_build(false),
         result => result,
     };
     result.map_err(|error| match error.raw_os_error() {
-        Some(libc::EPERM) => forbidden(),
-        Some(libc::ENOSYS) => StartError::Absent { release: release() },
-        Some(libc::ENOMEM) => memlock(),
-        Some(libc::EINVAL) => too_old("DEFER_TASKRUN (6.1)"),
+        Some(libc::EPERM) => StartError::forbidden(),
+        Some(libc::ENOSYS) => StartError::absent(&release()),
+        Some(libc::ENOMEM) => StartError::memlock(),
+        Some(libc::EINVAL) => StartError::too_old("DEFER_TASKRUN (6.1)"),
         _ => StartError::Other(error),
     })
 }
@@ -138,13 +119,13 @@ fn check_features(ring: &IoUring<squeue::Entry, cqueue::Entry>) -> Result<(), St
         (params.is_feature_skip_cqe_on_success(), "CQE_SKIP_SUCCESS (5.17)"),
     ];
     if let Some((_, missing)) = features.into_iter().find(|(present, _)| !present) {
-        return Err(too_old(missing));
+        return Err(StartError::too_old(missing));
     }
     let mut probe = Probe::new();
     ring.submitter().register_probe(&mut probe)?;
     match OPERATIONS.iter().all(|&operation| probe.is_supported(operation)) {
         true => Ok(()),
-        false => Err(too_old("socket operations")),
+        false => Err(StartError::too_old("socket operations")),
     }
 }
 
@@ -184,63 +165,6 @@ fn probe_multishot_recv(kernel: &mut Kernel, buffers: &mut Buffers) -> Result<()
     buffers.release();
     match ended && works {
         true => Ok(()),
-        false => Err(too_old("multishot receives (6.0)")),
-    }
-}
-
-/// EPERM: the sysctl if it says so, else seccomp.
-fn forbidden() -> StartError {
-    match std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled") {
-        Ok(value) if value.trim() != "0" => StartError::Disabled { value: value.trim().to_owned() },
-        _ => StartError::Forbidden,
-    }
-}
-
-fn memlock() -> StartError {
-    let limit = getrlimit(Resource::RLIMIT_MEMLOCK).map_or(0, |(soft, _)| soft);
-    StartError::Memlock { limit_kib: limit / 1024 }
-}
-
-fn too_old(missing: &'static str) -> StartError {
-    StartError::TooOld { release: release(), missing }
-}
-
-/// The kernel's release, for messages and the list of versions with known defects.
-pub fn release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease")
-        .map_or_else(|_| "unknown".to_owned(), |release| release.trim().to_owned())
-}
-
-/// A defect of this kernel's version that the operator should know of, with its mend.
-pub fn known_defect() -> Option<String> {
-    let release = release();
-    hangs_tasks(&release).then(|| {
-        format!("kernel {release} can hang io_uring tasks; update it (6.1.119 or later in the 6.1 series, 6.6.64 or later)")
-    })
-}
-
-/// 6.1.112 to 6.1.118 and 6.6.57 to 6.6.63 (amazon-linux-2023#840, bottlerocket#4308, nixpkgs#353709).
-fn hangs_tasks(release: &str) -> bool {
-    let mut numbers =
-        release.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
-    match (numbers.next(), numbers.next(), numbers.next()) {
-        (Some(6), Some(1), Some(patch)) => (112..119).contains(&patch),
-        (Some(6), Some(6), Some(patch)) => (57..64).contains(&patch),
-        _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::hangs_tasks;
-
-    #[test]
-    fn only_the_known_bad_kernels_are_warned_of() {
-        for bad in ["6.1.112", "6.1.115-126.197.amzn2023.x86_64", "6.6.57"] {
-            assert!(hangs_tasks(bad), "{bad}");
-        }
-        for good in ["6.1.111", "6.1.119-generic", "6.6.70", "6.18.44", "6.1", "unknown", ""] {
-            assert!(!hangs_tasks(good), "{good}");
-        }
+        false => Err(StartError::too_old("multishot receives (6.0)")),
     }
 }

@@ -58,6 +58,10 @@ impl Host for FakeHost {
         format!("sections:{}\r\n", sections.join(","))
     }
 
+    fn doctor(&self, json: bool) -> Option<String> {
+        Some(if json { "{}" } else { "well" }.to_string())
+    }
+
     fn config_get(&self, pattern: &[u8]) -> Vec<(String, String)> {
         let pattern = Glob::ignoring_case(pattern);
         let matching = PARAMETERS.iter().filter(|(name, _)| pattern.matches(name.as_bytes()));

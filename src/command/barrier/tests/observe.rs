@@ -125,3 +125,14 @@ fn debug_is_refused_unless_it_is_allowed() {
     let map = client.run("DEBUG JMAP");
     assert!(map.contains("live bytes") && map.lines().next().is_some(), "{map}");
 }
+
+#[test]
+fn the_doctor_answers_as_text_and_json() {
+    let mut client = client();
+    let cases = [("DOCTOR", "$4 well"), ("doctor json", "$2 {}"), ("DOCTOR XML", "-ERR syntax error")];
+    play(&mut client, &cases);
+    client.session.resp3 = true;
+    play(&mut client, &[("DOCTOR", "=8 txt:well"), ("DOCTOR JSON", "$2 {}")]);
+    let mut nobody = crate::command::testing::Client::new();
+    assert!(nobody.run("DOCTOR").starts_with("-ERR The doctor has not looked yet"));
+}
