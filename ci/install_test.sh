@@ -10,7 +10,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if ! command -v debootstrap shellcheck ip >/dev/null; then ci/setup.sh; fi
+for tool in debootstrap shellcheck ip; do
+    command -v "$tool" >/dev/null || { ci/setup.sh && break; }
+done
 shellcheck -x -a install.sh
 shellcheck deploy/kv-cache-tune
 suites=("$@")
