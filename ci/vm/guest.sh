@@ -268,13 +268,16 @@ io_uring_forbidden() {
     check "the server is in that group, in its sandbox too" within 20 is io_uring engine
 }
 
+left_behind() {
+    find /etc /usr/local /var/lib /run -xdev \( -name '*kv-cache*' -o -name 'kv-server*' \) -print
+}
+
 uninstalling() {
     section "uninstall"
     check "uninstall" ./install.sh --uninstall --purge
     check "no service" refuses systemctl cat kv-cache.service
     check "no user" refuses getent passwd kv-cache
-    check "no file" is "" find /etc/kv-cache /etc/systemd/system/kv-cache* /etc/sysctl.d/90-kv-cache.conf /etc/security/limits.d/90-kv-cache.conf \
-        /usr/local/bin/kv-server /usr/local/sbin/kv-cache-tune /var/lib/kv-cache -maxdepth 0 -print
+    check "no file" is "" left_behind
     save_sysctls "$state/sysctls.after"
     check "kernel settings as before" diff "$state/sysctls" "$state/sysctls.after"
     check "huge pages as before" diff "$state/thp" /sys/kernel/mm/transparent_hugepage/enabled
