@@ -36,7 +36,11 @@ impl Asked {
         words.push(binary.to_string_lossy().into_owned());
         words.extend(self.arguments(more));
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).env_remove("INVOCATION_ID").env_remove("CLICOLOR_FORCE");
+        command
+            .args(&words[1..])
+            .env_remove("INVOCATION_ID")
+            .env_remove("SYSTEMD_EXEC_PID")
+            .env_remove("CLICOLOR_FORCE");
         command.output().expect("the command runs")
     }
 }

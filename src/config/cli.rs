@@ -53,7 +53,7 @@ pub enum Task {
     /// warning; 2, the server could not start, or not as configured: the configuration contradicts itself or the machine's memory, a
     /// port is somebody else's, open files do not suffice for one client, io_uring is demanded and refused.
     Doctor {
-        /// As JSON, for programs: {"format": 1, "worst": "hint", "counts": {…}, "findings": [{"check", "group", "severity": "ok", "unseen",
+        /// As JSON, for programs: {"format": 1, "worst": "hint", "counts": {...}, "findings": [{"check", "group", "severity": "ok", "unseen",
         /// "hint", "warning" or "critical", "found", "why", "mend", "mend_on_host"}]}.
         #[arg(long)]
         json: bool,

@@ -379,6 +379,13 @@ fn the_doctor_takes_the_servers_options_and_the_installed_file() {
     assert_eq!(doctor(&["--config", &other], Path::new(&installed)).0.port, 2002);
     let (config, json) = doctor(&[], nowhere);
     assert!(config.port == limits::PORT && config.notes.is_empty() && !json);
+    // What keeps the server from starting is a finding.
+    let refused = invoke(&["KV_THREADS=x"], &["doctor", "--strict"]);
+    let Ok(Invocation::Doctor { config: Err(why), strict: true, .. }) = refused else {
+        panic!("{refused:?}")
+    };
+    assert!(why.starts_with("KV_THREADS: "), "{why}");
+    assert!(matches!(invoke(&[], &["doctor", "--nonsense"]), Err(ConfigError::Usage(_))));
     // What the server would not start with is what the doctor is asked for: no failure of the command line.
     for (words, reason) in
         [(&["--max-memory", "1TB"][..], "more than"), (&["--config", "/nowhere"], "cannot be read")]
