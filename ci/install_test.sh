@@ -212,6 +212,34 @@ half_way() {
     same "nothing was changed" "$work/before"
 }
 
+# The kernel's two settings of io_uring, as files that can be written to.
+io_uring() {
+    local fakes='
+        value() { cat "/proc/sys/kernel/io_uring_$1"; }
+        for one in disabled group; do
+            echo "$([ "$one" = disabled ] && echo 2 || echo "${group:--1}")" >"/tmp/$one"
+            mount --bind "/tmp/$one" "/proc/sys/kernel/io_uring_$one"
+        done'
+    [ -e /proc/sys/kernel/io_uring_disabled ] || { echo "SKIPPED $suite: io_uring for one group (this kernel cannot)" && return; }
+    expect "io_uring that is off is allowed to our group alone" inside "$fakes"'
+        ./install.sh --dry-run
+        [ "$(value disabled) $(value group)" = "2 -1" ]
+        ./install.sh
+        [ "$(value disabled) $(value group)" = "1 $(getent group kv-cache | cut -d: -f3)" ]
+        ./install.sh | grep "everything was as it should be"
+        ./install.sh --check
+        ./install.sh --uninstall
+        [ "$(value disabled) $(value group)" = "2 -1" ]'
+    says "it says so" "kernel.io_uring_disabled is 2 here" "allowed to the group kv-cache only"
+    expect "another group's io_uring stays that group's" inside "group=7$fakes"'
+        ./install.sh
+        [ "$(value disabled) $(value group)" = "1 7" ]
+        ./install.sh --uninstall
+        [ "$(value disabled) $(value group)" = "2 7" ]'
+    says "it says how to join" "usermod -aG 7 kv-cache"
+    same "after it all is as before" "$work/before"
+}
+
 # pretend ID VERSION
 pretend() { printf 'ID=%s\nVERSION_ID="%s"\nPRETTY_NAME="%s %s"\n' "$1" "$2" "$1" "$2" >"$root/etc/os-release"; }
 
@@ -352,6 +380,7 @@ for one in "${suites[@]}"; do
     twice_and_drift
     configuration
     half_way
+    io_uring
     distributions
     it_runs
 done
