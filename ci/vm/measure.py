@@ -3,6 +3,7 @@
 Variants of a measurement take turns, in a new random order each round. A figure is the median over the rounds, with quartiles.
 """
 
+import atexit
 import contextlib
 import ctypes
 import json
@@ -20,9 +21,12 @@ import time
 
 TAG = os.environ["KV_MEASURE_TAG"]
 SERVER, BENCH = os.environ["KV_MEASURE_SERVER"], os.environ["KV_MEASURE_BENCH"]
+NETEM = bool(os.environ.get("KV_MEASURE_NETEM"))
+LINES = []  # the process that stands for netem
 ADDRESS, PORT = "10.9.1.1", 7171
 # Ours, and Linux's own before 6.16.
 OUR_RMEM, OUR_WMEM = "4096 131072 33554432", "4096 16384 16777216"
+WINDOW_RTT_MS = 100
 OLD_RMEM, OLD_WMEM = "4096 131072 6291456", "4096 16384 4194304"
 
 
@@ -52,20 +56,37 @@ def enter(name):
             raise SystemExit(f"setns: {os.strerror(ctypes.get_errno())}")
 
 
-def path(rtt_ms, loss_percent=0.0, rate=None, whole_packets=True):
+def path(rtt_ms, loss_percent=0.0, rate_mbit=0, whole_packets=True, mtu=1500):
     """Half of the round trip in each direction; loss and rate on the way to the client."""
+    if not NETEM:
+        return line(rtt_ms, loss_percent, rate_mbit, mtu)
     there = ["netem", "limit", "200000", "delay", f"{rtt_ms / 2}ms"]
     back = list(there)
     if loss_percent:
         back += ["loss", f"{loss_percent}%"]
-    if rate:
-        back += ["rate", rate]
+    if rate_mbit:
+        back += ["rate", f"{rate_mbit}mbit"]
     run(*inside("r", "tc", "qdisc", "replace", "dev", "server", "root", *there))
     run(*inside("r", "tc", "qdisc", "replace", "dev", "client", "root", *back))
     # netem loses what it is given: with segmentation offload that would be 64 KB at a time, which no wire loses.
     for name, device in (("s", "toward"), ("r", "server"), ("r", "client"), ("c", "toward")):
         state = "off" if whole_packets else "on"
         run(*inside(name, "ethtool", "-K", device, "tso", state, "gso", state, "gro", state), check=False)
+        run(*inside(name, "ip", "link", "set", device, "mtu", str(mtu)))
+
+
+def line(rtt_ms, loss_percent, rate_mbit, mtu):
+    """The same without netem."""
+    for process in LINES:
+        process.kill()
+        process.wait()
+    LINES.clear()
+    command = [sys.executable, os.path.join(os.path.dirname(__file__), "line.py"), TAG + "s", TAG + "c"]
+    process = subprocess.Popen(command + [str(value) for value in (rtt_ms, loss_percent, rate_mbit, mtu)], stdout=subprocess.PIPE)
+    LINES.append(process)
+    atexit.register(process.kill)
+    if process.stdout.readline() != b"ready\n":
+        raise SystemExit("there is no line")
 
 
 @contextlib.contextmanager
@@ -195,7 +216,7 @@ def loss():
         preload = ["--preload"]
         for rtt_ms, connections in ((20, 1), (80, 4)):
             for percent in (0, 0.1, 1):
-                path(rtt_ms, percent, "40mbit")
+                path(rtt_ms, percent, 40)
                 rates = {variant: [] for variant in variants}
                 for variant in turns(variants, rounds(7)):
                     control, queue = variants[variant]
@@ -215,10 +236,10 @@ def window():
         "ours at the server": (OUR_RMEM, OUR_WMEM, OLD_RMEM, OLD_WMEM),
         "ours at both": (OUR_RMEM, OUR_WMEM, OUR_RMEM, OUR_WMEM),
     }
-    table(f"One connection, values of 32 MiB, round trip of 200 ms, Mbit/s, {rounds(5)} rounds of 12 s", "direction", *variants)
+    table(f"One connection, values of 32 MiB, round trip of {WINDOW_RTT_MS} ms, packets of 9,001 bytes, Mbit/s, {rounds(5)} rounds of 12 s", "direction", *variants)
     with server(memory="1GB"):
         # As large as the kernel makes them here too, and no rate but what the machine can do.
-        path(200, whole_packets=False)
+        path(WINDOW_RTT_MS, whole_packets=False, mtu=9001)
         bench("--ratio", "1:0", "--keys", "3", "--value-size", "32MiB", "-c", "1", "--requests", "1", "--preload")
         for direction, ratio in (("GET", "1:0"), ("SET", "0:1")):
             rates = {variant: [] for variant in variants}
@@ -283,7 +304,7 @@ def storm():
         "server, `somaxconn`", "last answer, s", "slower than 0.9 s, of 5,000", "failed", "refused by the full queue (ListenOverflows)",
     )
     enter("c")
-    path(1, whole_packets=False) if has_netem() else None
+    path(1, whole_packets=False)
     for stalled in (False, True):
         results = {value: [] for value in (128, 4096, 16384)}
         for value in turns(results, rounds(9)):
@@ -300,10 +321,6 @@ def storm():
             columns = list(zip(*figures))
             name = "stopped for 0.5 s" if stalled else "running"
             row(f"{name}, {value}", spread(columns[0], digits=2), *[spread(column, digits=0) for column in columns[1:]])
-
-
-def has_netem():
-    return not subprocess.run(inside("r", "tc", "qdisc", "replace", "dev", "client", "root", "netem"), capture_output=True).returncode
 
 
 def reconnect(limit_s):
@@ -350,6 +367,7 @@ def ports():
         f"A client that connects anew for each request, for {limit_s} s (TIME-WAIT takes 60) or until it cannot",
         "`ip_local_port_range`, `tcp_tw_reuse`", "connections", "per second at first (median of 3 s)", "at the end (median of 10 s)", "then",
     )
+    path(0, whole_packets=False)
     with server():
         for name, (ports, reuse) in variants.items():
             fresh_client()
