@@ -14,10 +14,10 @@
 #     --io-uring-group    allow io_uring to the group kv-cache alone (kernel.io_uring_disabled = 1, Linux 6.6 and later)
 #     --no-start          enable the service, do not start it
 #     --purge             with --uninstall: remove the configuration too
-#     --force             on a distribution that this has not been tested on
+#     --force             on a distribution that it is not made for
 #
-# Tested on Amazon Linux 2023, Ubuntu 22.04 and 24.04, Debian 12 and 13. Works in a chroot, where it sets nothing of the running
-# kernel and starts nothing. What was there before is kept in /var/lib/kv-cache/install-backup.
+# For Amazon Linux 2023, Ubuntu 22.04 and 24.04, Debian 12 and 13; the tests run it on Debian, and elsewhere only what depends on
+# the distribution's name. Works in a chroot, where it sets nothing of the running kernel and starts nothing. What was there before is kept in /var/lib/kv-cache/install-backup.
 set -Eeuo pipefail
 export LC_ALL=C
 
@@ -58,8 +58,8 @@ step_system() {
     # shellcheck source=/dev/null
     [ ! -r /etc/os-release ] || . /etc/os-release
     if ! supported; then
-        [ -n "$force" ] || die "This is ${PRETTY_NAME:-an unknown system} (${ID:-no ID} ${VERSION_ID:-without a version}), on which install.sh has not been tested." \
-            "Tested: Amazon Linux 2023, Ubuntu 22.04 and 24.04, Debian 12 and 13. To try all the same: $0 --force"
+        [ -n "$force" ] || die "This is ${PRETTY_NAME:-an unknown system} (${ID:-no ID} ${VERSION_ID:-without a version}), for which install.sh is not made." \
+            "It is made for Amazon Linux 2023, Ubuntu 22.04 and 24.04, Debian 12 and 13. To try all the same: $0 --force"
         say skipped "the test for a known distribution (--force): this is ${PRETTY_NAME:-unknown}"
     fi
     [ -f "$here/deploy/kv-cache.service" ] || die "The folders deploy and sysctl are not beside this script." "Run install.sh from a release or a clone of the sources."

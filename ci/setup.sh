@@ -8,7 +8,8 @@ cd "$(dirname "$0")/.."
 needs=(
     redis-cli:redis-tools redis-benchmark:redis-tools memcached:memcached memccapable:libmemcached-tools
     curl:curl nc:netcat-openbsd wrk:wrk node:nodejs npm:npm
-    shellcheck:shellcheck ip:iproute2 strace:strace debootstrap:debootstrap
+    shellcheck:shellcheck ip:iproute2 strace:strace debootstrap:debootstrap jq:jq
+    buildah:buildah podman:podman runc:runc
     # pylibmc is compiled against these.
     /usr/include/libmemcached/memcached.h:libmemcached-dev /usr/include/zlib.h:zlib1g-dev
     "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h:python3-dev"
