@@ -21,15 +21,10 @@ while [ $# -gt 0 ]; do
 done
 [ $# -gt 0 ] || set -- ci/vm/guest.sh
 
-needs=(qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs debootstrap:debootstrap python3:python3)
-missing=()
-for need in "${needs[@]}"; do
-    command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
+# The whole of ci/setup.sh would make a Python environment too, which this does not use.
+for tool in qemu-system-x86_64 mke2fs debootstrap python3; do
+    command -v "$tool" >/dev/null || { ci/setup.sh; break; }
 done
-if [ ${#missing[@]} -gt 0 ]; then
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
 
 # The image is made anew when the script that makes it changes.
 image=.ci/cache/vm/$suite-$(cat ci/vm/image.sh ci/rootfs.sh | sha256sum | cut -c1-12)
