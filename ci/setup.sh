@@ -10,6 +10,7 @@ needs=(
     curl:curl nc:netcat-openbsd wrk:wrk node:nodejs npm:npm
     shellcheck:shellcheck ip:iproute2 strace:strace debootstrap:debootstrap jq:jq
     buildah:buildah podman:podman runc:runc
+    qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs
     # pylibmc is compiled against these.
     /usr/include/libmemcached/memcached.h:libmemcached-dev /usr/include/zlib.h:zlib1g-dev
     "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h:python3-dev"
