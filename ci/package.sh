@@ -7,16 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-needs=(debootstrap:debootstrap ip:iproute2 rpm:rpm dpkg-shlibdeps:dpkg-dev)
-missing=()
-for need in "${needs[@]}"; do
-    command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-    echo "installing ${missing[*]}"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+ci/setup.sh
 
 if [ $# -eq 0 ]; then
     cargo build --quiet --workspace --bins
