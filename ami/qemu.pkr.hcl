@@ -32,6 +32,8 @@ source "qemu" "image" {
   # NoCloud: cloud-init looks for a disc of this name.
   cd_files = ["${var.qemu_seed}/user-data", "${var.qemu_seed}/meta-data"]
   cd_label = "cidata"
+  # As a disk: the kernels of some cloud images have no driver for a drive.
+  cdrom_interface = "virtio"
 
   communicator              = "ssh"
   ssh_username              = var.qemu_user

@@ -6,6 +6,9 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 folder=$1
+for tool in debootstrap mke2fs qemu-img; do
+    command -v "$tool" >/dev/null || { echo "ci/ami/cloud-image.sh: needs $tool: apt-get install debootstrap e2fsprogs qemu-utils" >&2; exit 1; }
+done
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
