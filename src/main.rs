@@ -36,13 +36,8 @@ fn run(invocation: Invocation) -> ExitCode {
                 failed(&error)
             }
         },
-        Invocation::Doctor { config, json, strict } => {
-            let options = doctor::Options { json, strict };
-            match config {
-                Ok(config) => doctor::run(&config, options),
-                Err(reason) => doctor::refused(&reason, options),
-            }
-        }
+        Invocation::Doctor { config: Ok(config), options } => doctor::run(&config, options),
+        Invocation::Doctor { config: Err(reason), options } => doctor::refused(&reason, options),
         Invocation::Ping(ping) => match ping::run(&ping) {
             Ok(answer) => write(format!("{answer}\n").as_bytes()),
             Err(error) => failed(&error),

@@ -5,6 +5,7 @@ use super::cli::{self, Cli, Task};
 use super::file::{ConfigFile, INSTALLED};
 use super::merge::{FILE_VARIABLE, Merged, Place, Sources, Variables, merge};
 use super::{Config, ConfigError, conflict, man, print};
+use crate::doctor;
 use crate::ping::Ping;
 use crate::sys::Machine;
 use clap::error::ErrorKind;
@@ -21,9 +22,8 @@ pub enum Invocation {
     Serve(Box<Config>),
     /// Print this: `--print-config` and `--print-default-config`.
     PrintConfig(String),
-    /// Look at the machine with this configuration in mind, or say why there is none; as JSON or as text; warnings count as failures
-    /// if `strict`.
-    Doctor { config: Result<Box<Config>, String>, json: bool, strict: bool },
+    /// Look at the machine with this configuration in mind, or say why there is none.
+    Doctor { config: Result<Box<Config>, String>, options: doctor::Options },
     /// Ask whether a server lives.
     Ping(Ping),
     /// Write this to standard output: completions, the manual page.
@@ -77,7 +77,7 @@ pub(super) fn parse_in(
             }
             Ok(Invocation::Serve(Box::new(config)))
         }
-        Some(Task::Doctor { json, strict, file, .. }) => {
+        Some(Task::Doctor { json, strict, quiet, file, .. }) => {
             let named = file_named(file.config);
             let (path, note) = if named.is_some() { (named, None) } else { installed_file(installed) };
             let config =
@@ -92,7 +92,7 @@ pub(super) fn parse_in(
                 // What the server would not start with is what the doctor is asked for.
                 Err(error) => Err(error.to_string()),
             };
-            Ok(Invocation::Doctor { config, json, strict })
+            Ok(Invocation::Doctor { config, options: doctor::Options { json, strict, quiet } })
         }
         Some(Task::Ping { host, port, timeout_ms, file }) => {
             let merged = merged(Place::Nowhere, file_named(file.config))?;

@@ -367,7 +367,10 @@ fn the_doctor_takes_the_servers_options_and_the_installed_file() {
     let doctor = |words: &[&str], installed: &Path| {
         let argv = ["kv-server", "doctor"].iter().chain(words).map(OsString::from);
         match parse_in(argv, &machine(), &Variables::new(), installed) {
-            Ok(Invocation::Doctor { config: Ok(config), json, strict: false }) => (*config, json),
+            Ok(Invocation::Doctor { config: Ok(config), options }) => {
+                assert!(!options.strict && !options.quiet);
+                (*config, options.json)
+            }
             other => panic!("{other:?}"),
         }
     };
@@ -380,10 +383,10 @@ fn the_doctor_takes_the_servers_options_and_the_installed_file() {
     let (config, json) = doctor(&[], nowhere);
     assert!(config.port == limits::PORT && config.notes.is_empty() && !json);
     // What keeps the server from starting is a finding.
-    let refused = invoke(&["KV_THREADS=x"], &["doctor", "--strict"]);
-    let Ok(Invocation::Doctor { config: Err(why), strict: true, .. }) = refused else {
-        panic!("{refused:?}")
-    };
+    let refused = invoke(&["KV_THREADS=x"], &["doctor", "--strict", "--quiet"]);
+    let Ok(Invocation::Doctor { config: Err(why), options }) = refused else { panic!("{refused:?}") };
+    assert!(options.strict && options.quiet && !options.json);
+    assert!(matches!(invoke(&[], &["doctor", "--json", "--quiet"]), Err(ConfigError::Usage(_))));
     assert!(why.starts_with("KV_THREADS: "), "{why}");
     assert!(matches!(invoke(&[], &["doctor", "--nonsense"]), Err(ConfigError::Usage(_))));
     // What the server would not start with is what the doctor is asked for: no failure of the command line.
@@ -391,7 +394,7 @@ fn the_doctor_takes_the_servers_options_and_the_installed_file() {
         [(&["--max-memory", "1TB"][..], "more than"), (&["--config", "/nowhere"], "cannot be read")]
     {
         let argv = ["kv-server", "doctor", "--strict"].iter().chain(words).map(OsString::from);
-        let Ok(Invocation::Doctor { config: Err(text), strict: true, .. }) =
+        let Ok(Invocation::Doctor { config: Err(text), .. }) =
             parse_in(argv, &machine(), &Variables::new(), nowhere)
         else {
             panic!("{words:?}")
