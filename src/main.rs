@@ -8,11 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let invocation = match Machine::probe() {
-        Ok(machine) => config::parse(std::env::args_os(), &machine),
-        Err(error) => return failed(&format!("cannot read what this machine has: {error}")),
-    };
-    match invocation {
+    match config::parse(std::env::args_os(), Machine::probe) {
         Ok(invocation) => run(invocation),
         // Help and version come this way too, with exit code 0.
         Err(ConfigError::Usage(usage)) if usage.exit_code() == 0 => usage.exit(),

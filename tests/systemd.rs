@@ -230,7 +230,10 @@ fn a_stuck_worker_starves_the_watchdog(setup: Setup) {
         }
         last_fed = Some(at).filter(|_| text.contains("WATCHDOG=1")).or(last_fed);
     };
-    assert!(stuck.contains(" has not moved for 0."), "{stuck}");
+    // The figure depends on when the machine lets somebody look.
+    let age = stuck.split(" has not moved for ").nth(1).and_then(|rest| rest.split(' ').next());
+    let age: f64 = age.and_then(|age| age.parse().ok()).unwrap_or_else(|| panic!("{stuck}"));
+    assert!((0.7..4.0).contains(&age), "{stuck}");
     let noticed_after = found - asleep;
     assert!(noticed_after >= Duration::from_millis(600), "noticed after {noticed_after:?}");
     // The manager's period began anew when the worker had already stopped: its whole length is left to it.

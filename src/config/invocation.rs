@@ -11,6 +11,7 @@ use crate::sys::Machine;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use std::ffi::OsString;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -30,12 +31,16 @@ pub enum Invocation {
     Text(Vec<u8>),
 }
 
-/// Reads `args` (the program's name first), the `KV_*` environment and the configuration file, and checks them against the machine.
+/// Reads `args` (the program's name first), the `KV_*` environment and the configuration file, and checks them against the machine,
+/// which is looked at only where that matters: a manual is printed, and a server asked, without /proc too.
 ///
 /// # Errors
 ///
 /// What is wrong with them, each value with where it stands; clap's own about flags, which include help and version.
-pub fn parse(args: impl IntoIterator<Item = OsString>, machine: &Machine) -> Result<Invocation, ConfigError> {
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    machine: impl FnOnce() -> io::Result<Machine>,
+) -> Result<Invocation, ConfigError> {
     let name_is_ours = |(name, value): (OsString, OsString)| {
         let name = name.into_string().ok()?;
         name.starts_with("KV_").then_some((name, value))
@@ -46,7 +51,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, machine: &Machine) -> Res
 /// As [`parse`], with nothing taken from the process. `installed` is what the doctor looks at unless told otherwise.
 pub(super) fn parse_in(
     args: impl IntoIterator<Item = OsString>,
-    machine: &Machine,
+    machine: impl FnOnce() -> io::Result<Machine>,
     variables: &Variables,
     installed: &Path,
 ) -> Result<Invocation, ConfigError> {
@@ -103,8 +108,9 @@ pub(super) fn parse_in(
     }
 }
 
-fn config_of(merged: &Merged, machine: &Machine) -> Result<Config, ConfigError> {
-    let mut config = Config::check(merged.args.clone(), machine).map_err(|error| match error {
+fn config_of(merged: &Merged, machine: impl FnOnce() -> io::Result<Machine>) -> Result<Config, ConfigError> {
+    let machine = machine().map_err(ConfigError::Machine)?;
+    let mut config = Config::check(merged.args.clone(), &machine).map_err(|error| match error {
         ConfigError::Conflict(text) => ConfigError::Conflict(merged.origins.explain(&text)),
         other => other,
     })?;
