@@ -18,6 +18,7 @@ bench=$(realpath "$2")
 version=$("$server" --version | awk '{ print $2 }')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export PACKER_CACHE_DIR=$work/cache
 
 check() { echo "ami: $*"; }
 fail() { echo "ci/ami.sh: $*" >&2; exit 1; }
