@@ -152,6 +152,17 @@ xps_of() {
     echo "${masks[*]}"
 }
 
+# A server of its own, with a longer queue than 4096: systems have that as their most, not as the kernel's.
+queue_of() {
+    local pid
+    kv-server --port 7990 --admin-port 0 --bind 127.0.0.1 --threads 1 --no-pin --max-memory 64MB --tcp-backlog "$1" >/dev/null 2>&1 &
+    pid=$!
+    within 30 is PONG ask -p 7990 PING
+    ss -Hltn "sport = :7990" | awk '{ print $3 }'
+    kill "$pid"
+    wait "$pid" || true
+}
+
 the_machine() {
     section "settings of the machine"
     check "kernel settings" sysctls_hold
@@ -164,6 +175,7 @@ the_machine() {
     grep -E 'virtio.*(input|output)' /proc/interrupts | while read -r irq rest; do
         echo "        interrupt ${irq%:} (${rest##* }) on CPU $(cat "/proc/irq/${irq%:}/smp_affinity_list")"
     done
+    check "a queue of connections as long as somaxconn" is 16384 queue_of 20000
     # A card with more send queues than the machine's own.
     ip link add many numtxqueues 4 numrxqueues 1 type veth peer name other
     KV_TUNE_NIC=many /usr/local/sbin/kv-cache-tune >/dev/null || true
