@@ -311,8 +311,8 @@ def storm():
         f"5,000 connections at once, each sends PING; {rounds(9)} rounds",
         "server, `somaxconn`", "last answer, s", "slower than 0.9 s, of 5,000", "failed", "refused by the full queue (ListenOverflows)",
     )
+    direct()
     enter("c")
-    path(1, whole_packets=False)
     for stalled in (False, True):
         results = {value: [] for value in (128, 4096, 16384)}
         for value in turns(results, rounds(9)):
@@ -350,11 +350,28 @@ def reconnect(limit_s):
     return made, None
 
 
+def direct():
+    """Nothing between client and server; the router only passes on, where it has been made."""
+    if NETEM:
+        return path(0, whole_packets=False)
+    for process in LINES:
+        process.kill()
+        process.wait()
+    LINES.clear()
+    run("ip", "-n", TAG + "s", "link", "del", "toward", check=False)
+    run("ip", "-n", TAG + "s", "link", "add", "toward", "type", "veth", "peer", "name", "toward", "netns", TAG + "c")
+    for name, ours, theirs in (("s", "10.9.1.1/24", "10.9.2.0/24"), ("c", "10.9.2.1/24", "10.9.1.0/24")):
+        for words in (["addr", "add", ours, "dev", "toward"], ["link", "set", "toward", "up"], ["route", "add", theirs, "dev", "toward"]):
+            run("ip", "-n", TAG + name, *words)
+
+
 def fresh_client():
     """A namespace of its own each time: what waits in TIME-WAIT is not the next one's."""
-    client, router = ["ip", "-n", TAG + "c"], ["ip", "-n", TAG + "r"]
     run("ip", "netns", "del", TAG + "c")
     run("ip", "netns", "add", TAG + "c")
+    if not NETEM:
+        return direct()
+    client, router = ["ip", "-n", TAG + "c"], ["ip", "-n", TAG + "r"]
     run(*client, "link", "add", "toward", "type", "veth", "peer", "name", "client", "netns", TAG + "r")
     run(*router, "addr", "add", "10.9.2.2/24", "dev", "client")
     run(*router, "link", "set", "client", "up")
@@ -375,7 +392,6 @@ def ports():
         f"A client that connects anew for each request, for {limit_s} s (TIME-WAIT takes 60) or until it cannot",
         "`ip_local_port_range`, `tcp_tw_reuse`", "connections", "per second at first (median of 3 s)", "at the end (median of 10 s)", "then",
     )
-    path(0, whole_packets=False)
     with server():
         for name, (ports, reuse) in variants.items():
             fresh_client()
