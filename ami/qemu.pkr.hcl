@@ -3,7 +3,8 @@
 
 locals {
   qemu = {
-    x86_64 = { binary = "qemu-system-x86_64", machine = "q35" }
+    # Not q35: Debian's cloud kernel has no driver for its disc drive, and would not find the seed.
+    x86_64 = { binary = "qemu-system-x86_64", machine = "pc" }
     arm64  = { binary = "qemu-system-aarch64", machine = "virt" }
   }
 }
@@ -32,8 +33,6 @@ source "qemu" "image" {
   # NoCloud: cloud-init looks for a disc of this name.
   cd_files = ["${var.qemu_seed}/user-data", "${var.qemu_seed}/meta-data"]
   cd_label = "cidata"
-  # As a disk: the kernels of some cloud images have no driver for a drive.
-  cdrom_interface = "virtio"
 
   communicator              = "ssh"
   ssh_username              = var.qemu_user

@@ -29,7 +29,7 @@ build() {
     mkdir -p "$seed" target/ami/out
     ssh-keygen -q -t ed25519 -N '' -C packer -f "$seed/key"
     printf '#cloud-config\nssh_authorized_keys:\n  - %s\n' "$(cat "$seed/key.pub")" >"$seed/user-data"
-    printf 'instance-id: build-%s\nlocal-hostname: build\n' "$(date +%s)" >"$seed/meta-data"
+    printf 'instance-id: build-%s\nlocal-hostname: localhost\n' "$(date +%s)" >"$seed/meta-data"
     # Packer does not write over what is there.
     rm -rf target/ami/out/qemu-*
     packer build -only=qemu.image -var "version=$version" -var "qemu_image=$image" -var "qemu_user=$user" \
@@ -48,7 +48,7 @@ boot() {
     printf 'instance-id: local-%s\nlocal-hostname: kv-cache\n' "$(date +%s)" >"$work/meta-data"
     xorriso -as mkisofs -quiet -volid cidata -joliet -rock -output "$work/seed.iso" "$work/user-data" "$work/meta-data" 2>/dev/null
     [ "$accelerator" != tcg ] || cpu=max
-    qemu-system-x86_64 -machine "q35,accel=$accelerator" -cpu "$cpu" -smp 2 -m "${MEMORY:-1024}" -display none -serial mon:stdio \
+    qemu-system-x86_64 -machine "pc,accel=$accelerator" -cpu "$cpu" -smp 2 -m "${MEMORY:-1024}" -display none -serial mon:stdio \
         -drive "file=$disk,if=virtio,snapshot=on" -drive "file=$work/seed.iso,if=virtio,format=raw,readonly=on" \
         -netdev "user,id=net,hostfwd=tcp:127.0.0.1:${SSH_PORT:-2222}-:22,hostfwd=tcp:127.0.0.1:${CACHE_PORT:-7171}-:7171" \
         -device virtio-net-pci,netdev=net "$@"

@@ -25,7 +25,7 @@ units mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_
 printf '[Match]\nName=en* eth*\n[Network]\nDHCP=yes\nLinkLocalAddressing=no\n' >"$root/etc/systemd/network/80-dhcp.network"
 printf 'network: {config: disabled}\n' >"$root/etc/cloud/cloud.cfg.d/90-network.cfg"
 # Other sources of data are searched for minutes; apt has no mirror to reach.
-printf 'datasource_list: [NoCloud, None]\napt_preserve_sources_list: true\npackage_update: false\n' >"$root/etc/cloud/cloud.cfg.d/91-source.cfg"
+printf 'datasource_list: [NoCloud, None]\napt_preserve_sources_list: true\npackage_update: false\nlocale: false\n' >"$root/etc/cloud/cloud.cfg.d/91-source.cfg"
 echo cloud >"$root/etc/hostname"
 echo "127.0.0.1 localhost cloud" >"$root/etc/hosts"
 echo "/dev/vda / ext4 defaults 0 1" >"$root/etc/fstab"
