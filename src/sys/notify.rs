@@ -72,8 +72,8 @@ fn message(notes: &[Note<'_>]) -> String {
             let words: Vec<&str> = text.split_whitespace().collect();
             let mut line = words.join(" ");
             if line.len() > limits::STATUS_BYTES {
-                let whole = (0..=limits::STATUS_BYTES).rev().find(|&at| line.is_char_boundary(at));
-                line.truncate(whole.unwrap_or_default());
+                let end = (0..=limits::STATUS_BYTES).rev().find(|end| line.is_char_boundary(*end));
+                line.truncate(end.unwrap_or_default());
                 line.push('…');
             }
             format!("STATUS={line}\n")
