@@ -46,7 +46,7 @@ dpkg-deb -R "$deb" "$next"
 sed -i "s/^Version: .*/Version: $version-2/" "$next/DEBIAN/control"
 echo '# A line of the new version.' >>"$next/etc/kv-cache/kv-cache.toml"
 echo '# A line of the new version.' >>"$next/etc/kv-cache/tune.env"
-ci/rootfs.sh bookworm "$work/deb"
+ci/rootfs.sh bookworm "$work/deb" systemd,procps,kmod,iproute2
 cp "$deb" "$work/deb/root/first.deb"
 dpkg-deb --root-owner-group -Zgzip -z1 -b "$next" "$work/deb/root/second.deb" >/dev/null
 inside "$work/deb" deb.sh "$version"
