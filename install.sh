@@ -254,6 +254,10 @@ step_read_back() {
     local pid limit have what
     with_systemd && [ -n "$start" ] && [ "$action" = install ] || return 0
     pid=$(systemctl show -P MainPID kv-cache)
+    if [ ! -r "/proc/$pid/limits" ]; then
+        untaken+=("the service does not run: journalctl -u kv-cache -n 30")
+        return 0
+    fi
     for what in "Max open files:1048576" "Max locked memory:unlimited"; do
         limit=${what#*:}
         have=$(awk -v what="${what%:*}" 'index($0, what) == 1 { print $(NF - 1) }' "/proc/$pid/limits")

@@ -280,7 +280,7 @@ it_runs() {
     outcome "$(grep -q "^-kernel.io_uring_group = $(awk -F: '$1 == "kv-cache" { print $3 }' "$root/etc/group")\$" "$root/etc/sysctl.d/91-kv-cache-io-uring.conf" && echo 0 || echo 1)" \
         "the group's number stands in the file"
     expect "units are sound" in_a_chroot 'systemd-analyze verify --man=no kv-cache.service kv-cache.socket kv-cache-tune.service 2>&1 | tee /dev/stderr | { ! grep kv-cache; }'
-    for line in Type=notify Restart=on-failure WatchdogSec=30 LimitMEMLOCK=infinity LimitNOFILE=1048576 FileDescriptorStoreMax=4096 MemorySwapMax=0 User=kv-cache; do
+    for line in Type=notify Restart=on-failure WatchdogSec=30 LimitMEMLOCK=infinity LimitNOFILE=1048576 FileDescriptorStoreMax=256 MemorySwapMax=0 User=kv-cache; do
         expect "the unit has $line" grep -qx "$line" "$root/etc/systemd/system/kv-cache.service"
     done
     for line in LimitMEMLOCK=infinity LimitNOFILE=1048576; do

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Enabled if the distribution's presets say so, and started by nobody but the operator, as is the custom where rpm is.
 if [ -d /run/systemd/system ]; then
     systemctl --system daemon-reload >/dev/null 2>&1 || :
