@@ -8,6 +8,8 @@
 # ACCELERATOR=kvm|tcg|hvf; by default kvm where the processor can, else tcg.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+# Else Packer makes a folder for locks and downloads here.
+export PACKER_CACHE_DIR=${PACKER_CACHE_DIR:-$PWD/target/ami/cache}
 
 usage() { sed -n '2,/^set /{/^set /!s/^# \?//p}' "$0" >&2; exit 2; }
 

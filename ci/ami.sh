@@ -7,16 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-needs=(packer:packer debootstrap:debootstrap ip:iproute2 jq:jq xorriso:xorriso qemu-system-x86_64:qemu-system-x86)
-missing=()
-for need in "${needs[@]}"; do
-    command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-    echo "installing ${missing[*]}"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+ci/setup.sh
 
 if [ $# -eq 0 ]; then
     cargo build --quiet --workspace --bins
@@ -27,6 +18,7 @@ bench=$(realpath "$2")
 version=$("$server" --version | awk '{ print $2 }')
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+export PACKER_CACHE_DIR=$work/cache
 
 check() { echo "ami: $*"; }
 fail() { echo "ci/ami.sh: $*" >&2; exit 1; }

@@ -7,16 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-needs=(debootstrap:debootstrap ip:iproute2 rpm:rpm dpkg-shlibdeps:dpkg-dev)
-missing=()
-for need in "${needs[@]}"; do
-    command -v "${need%%:*}" >/dev/null || missing+=("${need##*:}")
-done
-if [ ${#missing[@]} -gt 0 ]; then
-    echo "installing ${missing[*]}"
-    apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
-fi
+ci/setup.sh
 
 if [ $# -eq 0 ]; then
     cargo build --quiet --workspace --bins
@@ -55,7 +46,7 @@ dpkg-deb -R "$deb" "$next"
 sed -i "s/^Version: .*/Version: $version-2/" "$next/DEBIAN/control"
 echo '# A line of the new version.' >>"$next/etc/kv-cache/kv-cache.toml"
 echo '# A line of the new version.' >>"$next/etc/kv-cache/tune.env"
-ci/rootfs.sh bookworm "$work/deb"
+ci/rootfs.sh bookworm "$work/deb" systemd,procps,kmod,iproute2
 cp "$deb" "$work/deb/root/first.deb"
 dpkg-deb --root-owner-group -Zgzip -z1 -b "$next" "$work/deb/root/second.deb" >/dev/null
 inside "$work/deb" deb.sh "$version"

@@ -25,7 +25,7 @@ mkdir -p "$root/bin"
 install -m 0755 "$server" "$root/bin/kv-server"
 install -m 0755 "$bench" "$root/bin/uring-bench"
 install -m 0644 "$sboms/kv-server.cdx.json" "$sboms/uring-bench.cdx.json" "$root/"
-cp -a install.sh deploy sysctl ami README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$root/"
+cp -a install.sh deploy sysctl ami docs README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE "$root/"
 # Nobody's umask decides what others may read; what is a program here is one there.
 chmod -R u=rwX,go=rX "$root"
 

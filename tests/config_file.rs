@@ -96,10 +96,11 @@ fn a_server_is_what_file_environment_and_flags_say() {
 #[test]
 fn what_is_wrong_in_a_file_stops_the_start_and_is_named_with_its_line() {
     let file = File::new("\nprot = 7000\nthreads = \"many\"\nport = 70000\n");
-    for words in [&["--config", file.path()][..], &["doctor", "--config", file.path()][..]] {
+    for (words, code) in [(&["--config", file.path()][..], 1), (&["doctor", "--config", file.path()][..], 2)]
+    {
         let output = run(&[], words);
-        assert_eq!(output.status.code(), Some(1), "{output:?}");
-        let said = err(&output);
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let said = err(&output) + &out(&output);
         for part in [":2: prot: ", "did you mean port?", ":3: threads: \"many\"", ":4: port: \"70000\""] {
             assert!(
                 said.contains(&format!("{}{part}", if part.starts_with(':') { file.path() } else { "" })),

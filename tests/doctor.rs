@@ -36,7 +36,11 @@ impl Asked {
         words.push(binary.to_string_lossy().into_owned());
         words.extend(self.arguments(more));
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]).env_remove("INVOCATION_ID").env_remove("CLICOLOR_FORCE");
+        command
+            .args(&words[1..])
+            .env_remove("INVOCATION_ID")
+            .env_remove("SYSTEMD_EXEC_PID")
+            .env_remove("CLICOLOR_FORCE");
         command.output().expect("the command runs")
     }
 }
@@ -74,6 +78,22 @@ fn in_a_pipe_it_is_plain_text_with_a_summary() {
     }
     assert_eq!(code(&output), 0, "{text}");
     assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn quiet_it_says_what_is_wrong_and_a_last_line() {
+    let well = doctor(&["--quiet"]);
+    let last = |output: &Output| text(output).lines().last().unwrap_or_default().to_string();
+    assert!(last(&well).starts_with("KV-Cache ") && last(&well).ends_with(" well."), "{}", text(&well));
+    for part in ["  ok  ", "  hint  ", "  unseen  "] {
+        assert!(!text(&well).contains(part), "{part} in\n{}", text(&well));
+    }
+    assert_eq!(code(&well), 0);
+
+    let nowhere = doctor(&["--quiet", "--bind", "203.0.113.7"]);
+    assert!(text(&nowhere).starts_with("  critical  server.listen"), "{}", text(&nowhere));
+    assert!(last(&nowhere).contains(": The server cannot start"), "{}", text(&nowhere));
+    assert_eq!(code(&nowhere), 2);
 }
 
 #[test]

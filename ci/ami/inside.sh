@@ -34,6 +34,12 @@ for unit in kv-cache.service kv-cache-first-boot.service kv-cache-selftest.servi
 done
 systemd-analyze verify --man=no /etc/systemd/system/kv-cache-first-boot.service /etc/systemd/system/kv-cache-selftest.service 2>/root/verify || { cat /root/verify >&2; fail "units"; }
 if grep -E 'kv-cache-(first-boot|selftest)' /root/verify; then fail "systemd-analyze has something to say"; fi
+# Also where the socket is enabled no unit waits for one that waits for it: systemd would leave one of them out.
+mkdir -p /etc/systemd/system/sockets.target.wants
+ln -s /etc/systemd/system/kv-cache.socket /etc/systemd/system/sockets.target.wants/
+systemd-analyze verify --man=no multi-user.target 2>/root/verify || true
+if grep 'ordering cycle' /root/verify; then fail "units wait for each other"; fi
+rm /etc/systemd/system/sockets.target.wants/kv-cache.socket
 
 # The SBOM names the server and each package that dpkg knows.
 python3 - "$version" <<'PYTHON'

@@ -31,6 +31,27 @@ done
 [ ! -e /etc/systemd/system/sockets.target.wants/kv-cache.socket ] || fail "the socket is enabled"
 bash -n /usr/share/bash-completion/completions/kv-server
 
+# Settings reach the kernel: that of this network, and files in place of those of io_uring. The rest of /proc/sys is read-only here.
+mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys
+mount --bind /proc/sys/net /proc/sys/net && mount -o remount,bind,rw /proc/sys/net
+for one in disabled:2 group:-1; do
+    [ -e /proc/sys/kernel/io_uring_disabled ] || continue # Linux before 6.6
+    echo "${one#*:}" >"/root/${one%:*}"
+    mount --bind "/root/${one%:*}" "/proc/sys/kernel/io_uring_${one%:*}"
+done
+echo 'net.ipv4.tcp_keepalive_time = 77' >/etc/sysctl.d/99-local.conf
+/usr/lib/kv-cache/apply-settings >/root/said
+value() { cat "/proc/sys/${1//.//}"; }
+[ "$(value net.ipv4.tcp_slow_start_after_idle) $(value net.ipv4.tcp_fin_timeout)" = "0 30" ] || fail "settings do not reach the kernel"
+[ "$(value net.ipv4.tcp_keepalive_time)" = 77 ] || fail "a file that is read later does not win"
+if [ -e /proc/sys/kernel/io_uring_disabled ]; then
+    [ "$(value kernel.io_uring_disabled) $(value kernel.io_uring_group)" = "1 $(getent group kv-cache | cut -d: -f3)" ] ||
+        fail "io_uring, which was off, is $(value kernel.io_uring_disabled) for $(value kernel.io_uring_group)"
+    grep -q 'allowed to one group only' /root/said || fail "nobody is told about io_uring"
+    [ "$(stat -c %a /etc/sysctl.d/91-kv-cache-io-uring.conf)" = 644 ] || fail "91-kv-cache-io-uring.conf cannot be read"
+fi
+rm /etc/sysctl.d/99-local.conf
+
 # It serves, as its user, as configured.
 serve() { setpriv --reuid kv-cache --regid kv-cache --clear-groups kv-server --config /etc/kv-cache/kv-cache.toml --no-pin >/root/server.log 2>&1 & }
 answers() { for _ in $(seq 100); do kv-server ping --port "$1" >/dev/null 2>&1 && return 0; sleep 0.1; done; cat /root/server.log >&2; fail "no answer on port $1"; }
@@ -59,10 +80,20 @@ answers 7999
 kill $!
 wait $! || fail "the server ended with $?"
 
-echo 'KV_REQUIREPASS=secret' >/etc/kv-cache/kv-cache.env
+install -m 0600 /dev/stdin /etc/kv-cache/kv-cache.env <<<'KV_REQUIREPASS=secret'
+dpkg --force-confold -i /root/second.deb
+[ "$(shown /etc/kv-cache/kv-cache.env)" = "root:root 600" ] || fail "the password's file is $(shown /etc/kv-cache/kv-cache.env)"
 dpkg -r kv-cache
 [ ! -e /usr/bin/kv-server ] || fail "a removal leaves the server"
 grep -qx 'port = 7999' /etc/kv-cache/kv-cache.toml || fail "a removal takes the configuration"
+# install.sh has come meanwhile: a purge leaves what is its now.
+mkdir -p /var/lib/kv-cache/install-backup
+touch /var/lib/kv-cache/install-backup/manifest
+dpkg -P kv-cache
+grep -q secret /etc/kv-cache/kv-cache.env || fail "a purge takes what install.sh has"
+getent passwd kv-cache >/dev/null || fail "a purge takes install.sh's user"
+rm -r /var/lib/kv-cache
+dpkg -i /root/first.deb
 dpkg -P kv-cache
 if getent passwd kv-cache || getent group kv-cache; then fail "a purge leaves the user"; fi
 left=$(find /etc /usr /var -name '*kv-cache*' -o -name '*kv-server*')

@@ -12,15 +12,14 @@ settings() {
                print "" }'
 }
 
-# later_file KEY FILE: a file that is read after ours and sets the key too; what it says is what the machine gets.
-later_file() {
-    local path
+# read_later NAME: fills `later`, which file that is read after NAME sets a key; what it says is what the machine gets.
+declare -A later=()
+read_later() {
+    local path kind key value
+    later=()
     for path in {/etc,/run,/usr/local/lib,/usr/lib}/sysctl.d/*.conf; do
-        if [ ! -r "$path" ] || [[ ! "${path##*/}" > "${2##*/}" ]]; then continue; fi
-        if settings "$path" | awk -v key="$1" '$2 == key { found = 1 } END { exit !found }'; then
-            echo "$path"
-            return
-        fi
+        if [ ! -r "$path" ] || [[ ! "${path##*/}" > "${1##*/}" ]]; then continue; fi
+        while read -r kind key value; do later[$key]=$path; done < <(settings "$path")
     done
 }
 
@@ -36,14 +35,14 @@ current() {
 
 # apply FILE NAME: sets in the running kernel what the file sets, which is installed as NAME, and reads it back.
 apply() {
-    local kind key value now later error
+    local kind key value now error
+    read_later "$2"
     while read -r kind key value; do
-        later=$(later_file "$key" "$2")
         now=$(current "$key")
         if [ "$key" = kernel.io_uring_disabled ] && [ -f "$scratch/io-uring.conf" ] && [ "$2" != "$io_uring_file" ]; then
             continue
-        elif [ -n "$later" ]; then
-            say skipped "$key: left to $later, which is read later"
+        elif [ -n "${later[$key]:-}" ]; then
+            say skipped "$key: left to ${later[$key]}, which is read later"
         elif [ -z "$now" ]; then
             say skipped "$key: this kernel, or container, has no such setting"
             [ "$kind" = optional ] || untaken+=("$key: not there")
@@ -68,16 +67,17 @@ apply() {
 
 # Where the machine allows io_uring only to some, our file's 0 would allow it to all. So: to our group only.
 io_uring_setting() {
-    local now group
+    local now group ours
     now=$(in_chroot || current kernel.io_uring_disabled)
     if [ -z "$io_uring_group" ] && ! has content "$io_uring_file"; then
         [ -n "$now" ] && [ "$now" != 0 ] || return 0
-        [ -z "$(later_file kernel.io_uring_disabled "$io_uring_file")" ] || return 0
+        read_later "$io_uring_file"
+        [ -z "${later[kernel.io_uring_disabled]:-}" ] || return 0
         say '' "kernel.io_uring_disabled is $now here: io_uring is allowed to the group $name only"
     fi
     group=$(current kernel.io_uring_group)
-    local ours
-    ours=$(getent group "$name" | cut -d: -f3)
+    # In a dry run there may be no such group yet.
+    ours=$({ getent group "$name" || true; } | cut -d: -f3)
     {
         echo "# io_uring for one group only; see 90-kv-cache.conf, which this file comes after."
         if [ -n "$group" ] && [ "$group" -ge 0 ] && [ "$group" != "${ours:-$group}" ]; then

@@ -1,8 +1,8 @@
+# shellcheck shell=sh
 # Enabled if the distribution's presets say so, and started by nobody but the operator, as is the custom where rpm is.
 if [ -d /run/systemd/system ]; then
     systemctl --system daemon-reload >/dev/null 2>&1 || :
-    /usr/lib/systemd/systemd-modules-load /etc/modules-load.d/kv-cache.conf >/dev/null 2>&1 || :
-    /usr/lib/systemd/systemd-sysctl /etc/sysctl.d/90-kv-cache.conf >/dev/null 2>&1 || :
+    /usr/lib/kv-cache/apply-settings || :
 fi
 if [ "$1" = 1 ]; then
     systemctl --no-reload preset kv-cache-tune.service kv-cache.service >/dev/null 2>&1 || :

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Before the files: their group must be there. $1 is the number of versions that will be installed.
 if [ -f /var/lib/kv-cache/install-backup/manifest ]; then
     echo "kv-cache was installed here by install.sh. Remove that first, the configuration stays:" >&2

@@ -54,7 +54,7 @@ pub struct Args {
     #[arg(long, env = "KV_BIND", help_heading = "Network", value_name = "ADDRESS", value_delimiter = ',')]
     pub bind: Vec<IpAddr>,
 
-    /// Connections that may wait to be accepted, per worker; the kernel cuts it to net.core.somaxconn.
+    /// Connections that may wait to be accepted, per worker; the kernel cuts it to net.core.somaxconn, which all beyond 4096 stands for.
     #[arg(long, env = "KV_TCP_BACKLOG", help_heading = "Network", value_name = "N", default_value_t = limits::TCP_BACKLOG,
           value_parser = clap::value_parser!(u32).range(1..=i64::from(i32::MAX)))]
     pub tcp_backlog: u32,

@@ -12,7 +12,7 @@ type Terms = &'static [(&'static str, &'static str)];
 
 const SYNOPSIS: Terms = &[
     ("kv-server", "[options]"),
-    ("kv-server doctor", "[--json] [options]"),
+    ("kv-server doctor", "[--json | --quiet] [--strict] [options]"),
     ("kv-server ping", "[--host HOST] [--port PORT] [--timeout-ms MILLISECONDS] [--config FILE]"),
     ("kv-server completions", "bash|elvish|fish|powershell|zsh"),
     ("kv-server man", ""),
@@ -48,7 +48,10 @@ const EXIT_STATUS: Terms = &[
         "It could not start, or lost a thread without which it could not serve; the reason is on standard error. ping: no server answers.",
     ),
     ("2", "The command line is wrong."),
-    ("doctor", "0: nothing was found; 1: something that holds the server back; 2: something that stops it."),
+    (
+        "doctor",
+        "0: the server can run as configured; 1: with --strict, there are warnings; 2: the server could not start, or not as configured.",
+    ),
 ];
 
 const SIGNALS: Terms = &[

@@ -66,7 +66,7 @@ pub fn merge(sources: &Sources<'_>) -> Result<Merged, ConfigError> {
     };
     let command = match sources.place {
         Place::Program => add_presets(cli::command()),
-        Place::Command(name) => cli::command().mut_subcommand(name.to_string(), add_presets),
+        Place::Command(name) => cli::command().mut_subcommand(name, add_presets),
         Place::Nowhere => add_presets(cli::without_env(options::all())),
     };
     let given = if matches!(sources.place, Place::Nowhere) { &sources.argv[..1] } else { sources.argv };

@@ -4,6 +4,7 @@
 //! recent one, divide the rates of the counters.
 
 use crate::command::COMMANDS;
+use crate::observe::Histogram;
 use crate::server::{Figures, Shared, ratio};
 use crate::stats::StatsSnapshot;
 use std::fmt::{Display, Write};
@@ -13,6 +14,7 @@ pub fn render(shared: &Shared, f: &Figures) -> String {
     let mut page = Page(String::with_capacity(16 << 10));
     about(&mut page, shared, f);
     requests(&mut page, f);
+    durations(&mut page, &shared.times());
     keyspace(&mut page, f);
     memory(&mut page, f);
     connections(&mut page, f);
@@ -133,6 +135,31 @@ fn requests(page: &mut Page, f: &Figures) {
         f.totals.scripts_stopped,
     );
     page.gauge("kv_requests_per_second", "Requests per second over the last 1.6 seconds.", f.rates.requests);
+}
+
+/// Of each command that was called. All buckets are there from the first call on: a rate over a bucket that came later would be wrong.
+fn durations(page: &mut Page, times: &[Histogram]) {
+    let name = "kv_command_duration_seconds";
+    page.family(
+        name,
+        "histogram",
+        "Time that commands took inside the server; of a batch each has its share. Commands never called are left out.",
+    );
+    for (spec, times) in COMMANDS.iter().zip(times).filter(|(_, times)| times.calls() > 0) {
+        let command = format!("command=\"{}\"", spec.name);
+        let mut calls = 0;
+        for (bucket, count) in times.counts.iter().enumerate() {
+            calls += count;
+            // The last is for all that took longer than the one before it holds.
+            let le = match bucket == times.counts.len() - 1 {
+                true => "+Inf".to_string(),
+                false => format!("{}", (1_u64 << bucket) as f64 / 1e6),
+            };
+            page.sample(&format!("{name}_bucket"), &format!("{command},le=\"{le}\""), calls);
+        }
+        page.sample(&format!("{name}_sum"), &command, format_args!("{:.9}", times.total_ns as f64 / 1e9));
+        page.sample(&format!("{name}_count"), &command, calls);
+    }
 }
 
 fn keyspace(page: &mut Page, f: &Figures) {
@@ -287,6 +314,7 @@ mod tests {
     fn parse(text: &str) -> Vec<(String, f64)> {
         let mut families = HashSet::new();
         let mut current = String::new();
+        let mut suffixes: &[&str] = &[];
         let mut samples = Vec::new();
         let name_of = |c: char| c.is_ascii_lowercase() || c == '_';
         for line in text.lines() {
@@ -299,11 +327,13 @@ mod tests {
                 let (name, kind) = kind.split_once(' ').unwrap();
                 assert_eq!(name, current);
                 assert_eq!(kind == "counter", name.ends_with("_total"), "{line}");
-                assert!(matches!(kind, "counter" | "gauge"));
+                assert!(matches!(kind, "counter" | "gauge" | "histogram"));
+                suffixes = if kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
             } else {
                 let (series, value) = line.rsplit_once(' ').unwrap();
                 let name = series.split('{').next().unwrap();
-                assert_eq!(name, current, "samples stand under their family");
+                let suffix = name.strip_prefix(&current).expect("samples stand under their family");
+                assert!(suffixes.contains(&suffix), "{line}");
                 if let Some(labels) = series.strip_prefix(name).filter(|labels| !labels.is_empty()) {
                     let labels = labels.strip_prefix('{').unwrap().strip_suffix('}').unwrap();
                     for label in labels.split(',') {
@@ -349,6 +379,29 @@ mod tests {
         assert_eq!(value("kv_worker_stuck_after_seconds"), 5.2);
         assert_eq!(value("kv_keys{db=\"0\"}"), 0.0);
         assert!(value("kv_memory_resident_bytes") > 0.0);
+    }
+
+    #[test]
+    fn durations_are_a_histogram_with_all_of_its_buckets() {
+        let shared = testing::shared("");
+        let row = usize::from(crate::command::table::lookup(b"get").unwrap());
+        shared.workers[0].times.note(row, 1_500, 3);
+        shared.workers[0].times.note(row, u64::from(u32::MAX) * 1000, 1);
+        let samples = parse(&render(&shared, &shared.figures()));
+        let of_get: Vec<_> =
+            samples.iter().filter(|(name, _)| name.starts_with("kv_command_duration")).collect();
+        assert_eq!(of_get.len(), crate::observe::BUCKETS + 2, "{of_get:?}");
+        for (le, calls) in [("0.000001", 0.0), ("0.000002", 3.0), ("4.194304", 3.0), ("+Inf", 4.0)] {
+            let series = format!("kv_command_duration_seconds_bucket{{command=\"get\",le=\"{le}\"}}");
+            assert!(
+                of_get.iter().any(|(name, value)| *name == series && *value == calls),
+                "{series}: {of_get:?}"
+            );
+        }
+        assert_eq!(
+            of_get[crate::observe::BUCKETS + 1],
+            &("kv_command_duration_seconds_count{command=\"get\"}".into(), 4.0)
+        );
     }
 
     #[test]

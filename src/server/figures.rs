@@ -159,7 +159,7 @@ impl Shared {
     }
 
     /// How long commands took since the start, by row of the command table.
-    fn times(&self) -> Vec<Histogram> {
+    pub fn times(&self) -> Vec<Histogram> {
         let mut sums = vec![Histogram::default(); COMMANDS.len()];
         self.workers.iter().for_each(|worker| worker.times.add_to(&mut sums));
         sums

@@ -258,9 +258,9 @@ pub(super) fn tune(fd: &impl AsFd, keepalive_s: u32) -> Result<(), Errno> {
 
 /// Listens; where that has begun already, only the backlog changes.
 pub(super) fn set_backlog(fd: &impl AsFd, backlog: u32) -> Result<(), Errno> {
-    // nix bounds its Backlog by SOMAXCONN as the headers have it; the kernel's own bound is net.core.somaxconn.
+    // nix takes no number beyond the headers' SOMAXCONN, 4096. What it takes for "most" the kernel cuts to net.core.somaxconn.
     let backlog = i32::try_from(backlog).unwrap_or(i32::MAX);
-    socket::listen(fd, Backlog::new(backlog).unwrap_or(Backlog::MAXCONN))
+    socket::listen(fd, Backlog::new(backlog).unwrap_or(Backlog::MAXALLOWABLE))
 }
 
 /// The address as people write it: an IPv4 client of a dual-stack socket is `1.2.3.4`, not `::ffff:1.2.3.4`.

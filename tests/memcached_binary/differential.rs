@@ -68,13 +68,32 @@ fn play_all(ours: &Server, theirs: &Server, sequences: u64) {
         None => 0..sequences,
     };
     for seed in seeds {
-        if let Err(difference) = play(ours.address(), theirs.address(), seed) {
-            let evicted = Metrics::read(ours.admin_address()).sum("kv_evicted_keys_total");
-            panic!(
-                "{difference}\n{evicted:?} keys evicted here so far\nKV_DIFF_SEED={seed} plays this sequence again"
-            );
+        let Err(difference) = play(ours.address(), theirs.address(), seed) else { continue };
+        if memcached_changed_its_mind(&difference, ours, theirs, seed) {
+            println!("seed {seed}: memcached itself answered otherwise the second time; this server did not");
+            continue;
         }
+        let evicted = Metrics::read(ours.admin_address()).sum("kv_evicted_keys_total");
+        panic!(
+            "{}\n{evicted:?} keys evicted here so far\nKV_DIFF_SEED={seed} plays this sequence again",
+            difference.text
+        );
     }
+}
+
+/// On a busy machine memcached 1.6.18 was seen to call a counter no number, once in some hundred thousand packets. So a difference
+/// is none if a second play has none, and there this server answers, to the same batch, just what it did the first time.
+fn memcached_changed_its_mind(first: &Difference, ours: &Server, theirs: &Server, seed: u64) -> bool {
+    let mut again = Vec::new();
+    let agreed = play_to(ours.address(), theirs.address(), seed, &mut again).is_ok();
+    agreed && again.get(first.batch) == Some(&first.ours)
+}
+
+struct Difference {
+    /// Which batch of the sequence, and what this server answered, comparably.
+    batch: usize,
+    ours: Vec<Reply>,
+    text: String,
 }
 
 /// Where a request's CAS comes from.
@@ -121,17 +140,29 @@ impl Side {
 }
 
 /// Plays one sequence to both; the error says where they differ.
-fn play(ours: SocketAddr, theirs: SocketAddr, seed: u64) -> Result<(), String> {
+fn play(ours: SocketAddr, theirs: SocketAddr, seed: u64) -> Result<(), Difference> {
+    play_to(ours, theirs, seed, &mut Vec::new())
+}
+
+/// The same, and leaves in `answers` what this server answered to each batch.
+fn play_to(
+    ours: SocketAddr,
+    theirs: SocketAddr,
+    seed: u64,
+    answers: &mut Vec<Vec<Reply>>,
+) -> Result<(), Difference> {
     let mut random = Random::new(seed);
     let (mut ours, mut theirs) = (Side::new(ours), Side::new(theirs));
-    for _ in 0..BATCHES {
+    for number in 0..BATCHES {
         let batch = batch(&mut random);
         let (mine, wanted) = (ours.batch(&batch), theirs.batch(&batch));
         let comparable = |replies: &[Reply]| -> Vec<Reply> {
             replies.iter().map(|reply| comparable(reply, &batch[reply.opaque as usize].0)).collect()
         };
+        answers.push(comparable(&mine));
         if comparable(&mine) != comparable(&wanted) {
-            return Err(format!("to {batch:#?}\nwe answer {mine:#?}\nand memcached {wanted:#?}"));
+            let text = format!("to {batch:#?}\nwe answer {mine:#?}\nand memcached {wanted:#?}");
+            return Err(Difference { batch: number, ours: comparable(&mine), text });
         }
     }
     let last = malformed(&mut random);
@@ -140,8 +171,10 @@ fn play(ours: SocketAddr, theirs: SocketAddr, seed: u64) -> Result<(), String> {
         side.client.read_to_close()
     });
     ends.iter_mut().flatten().for_each(|reply| reply.cas = 0);
+    answers.push(ends[0].clone());
     if ends[0] != ends[1] {
-        return Err(format!("to {last:?}, which ends the connection, the answers are {ends:?}"));
+        let text = format!("to {last:?}, which ends the connection, the answers are {ends:?}");
+        return Err(Difference { batch: BATCHES, ours: ends[0].clone(), text });
     }
     Ok(())
 }

@@ -18,13 +18,21 @@ impl Place {
         Place {
             container: container(files),
             virtual_machine: virtual_machine(files),
-            // Set for every process of a unit (systemd.exec(5)).
-            under_systemd: std::env::var_os("INVOCATION_ID").is_some(),
+            under_systemd: is_started_by_systemd(|name| std::env::var(name).ok(), std::process::id()),
         }
     }
 
     pub fn in_container(&self) -> bool {
         self.container.is_some()
+    }
+}
+
+/// systemd gives the number of the process that it starts (since 248), which those that this one starts do not have; before, a mark
+/// that they inherit (systemd.exec(5)).
+fn is_started_by_systemd(variable: impl Fn(&str) -> Option<String>, process: u32) -> bool {
+    match variable("SYSTEMD_EXEC_PID") {
+        Some(id) => id == process.to_string(),
+        None => variable("INVOCATION_ID").is_some(),
     }
 }
 
@@ -128,6 +136,19 @@ mod tests {
         }
         let files = Files::below(root.path());
         (root, files)
+    }
+
+    #[test]
+    fn a_shell_in_a_terminal_of_systemds_is_not_systemd() {
+        let with = |exec: Option<&str>, invocation: Option<&str>| {
+            let variable = |name: &str| match name {
+                "SYSTEMD_EXEC_PID" => exec.map(str::to_string),
+                _ => invocation.map(str::to_string),
+            };
+            is_started_by_systemd(variable, 77)
+        };
+        assert!(with(Some("77"), Some("ab")) && with(None, Some("ab")));
+        assert!(!with(Some("70"), Some("ab")) && !with(None, None));
     }
 
     #[test]
