@@ -63,7 +63,7 @@ step_system() {
         say skipped "the test for a known distribution (--force): this is ${PRETTY_NAME:-unknown}"
     fi
     [ -f "$here/deploy/kv-cache.service" ] || die "The folders deploy and sysctl are not beside this script." "Run install.sh from a release or a clone of the sources."
-    if [ -e /usr/lib/systemd/system/kv-cache.service ] || [ -e /lib/systemd/system/kv-cache.service ]; then
+    if packaged; then
         die "KV-Cache is installed here as a package." "Update it by apt or dnf; or remove the package first, then run this again."
     fi
     release=$(uname -r)
@@ -85,7 +85,7 @@ build() {
         as=(runuser -u "$SUDO_USER" --)
     fi
     [ -n "$cargo" ] || die "There is no kv-server beside this script, and no cargo to build one." \
-        "Give one: $0 --binary PATH; or install Rust (https://rustup.rs) and run this again."
+        "Give one: $0 --binary PATH; or install Rust (https://rustup.rs) and a C compiler (gcc), and run this again."
     new_binary=${CARGO_TARGET_DIR:-$here/target}/release/kv-server
     if [ "$action" = dry-run ]; then
         say would "build $new_binary: cargo build --release"
@@ -175,7 +175,8 @@ put_config() {
     else
         if [ "$(owner_and_mode "$path")" != "$owner ${mode#0}" ]; then
             changed "owner and mode of $path: $owner $mode"
-            if [ "$action" = install ]; then chown "$owner" "$path" && chmod "$mode" "$path"; fi
+            # Noted, so that the uninstaller does not leave it to a group that is gone.
+            if [ "$action" = install ]; then keep_old "$path" && chown "$owner" "$path" && chmod "$mode" "$path"; fi
         fi
         say kept "$path: it has been edited"
         if [ "$shipped" != "$(field shipped "$path" 3)" ] && has shipped "$path"; then
@@ -253,6 +254,10 @@ step_read_back() {
     local pid limit have what
     with_systemd && [ -n "$start" ] && [ "$action" = install ] || return 0
     pid=$(systemctl show -P MainPID kv-cache)
+    if [ ! -r "/proc/$pid/limits" ]; then
+        untaken+=("the service does not run: journalctl -u kv-cache -n 30")
+        return 0
+    fi
     for what in "Max open files:1048576" "Max locked memory:unlimited"; do
         limit=${what#*:}
         have=$(awk -v what="${what%:*}" 'index($0, what) == 1 { print $(NF - 1) }' "/proc/$pid/limits")

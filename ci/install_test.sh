@@ -188,6 +188,14 @@ configuration() {
         "and only root can read it"
     expect "--purge" in_a_chroot './install.sh --uninstall --purge'
     same "after --purge all is as before" "$work/before"
+    # What an earlier uninstallation has kept, since it was edited.
+    mkdir -p "$root/etc/kv-cache"
+    install -m 0600 /dev/stdin "$root/etc/kv-cache/kv-cache.toml" <<<'threads = 1'
+    expect "install over a kept configuration" in_a_chroot './install.sh'
+    expect "--uninstall" in_a_chroot './install.sh --uninstall'
+    outcome "$([ "$(stat -c '%u:%g %a' "$root/etc/kv-cache/kv-cache.toml") $(cat "$root/etc/kv-cache/kv-cache.toml")" = "0:0 600 threads = 1" ] && echo 0 || echo 1)" \
+        "it is kept again, and nobody's group can read it"
+    rm -r "$root/etc/kv-cache"
     cp deploy/kv-cache.toml "$root/release/deploy/kv-cache.toml"
 }
 
@@ -259,6 +267,7 @@ distributions() {
     touch "$root/usr/lib/systemd/system/kv-cache.service"
     refuse "beside the package" in_a_chroot './install.sh'
     says "beside the package" "installed here as a package"
+    refuse "taking the package's configuration" in_a_chroot './install.sh --uninstall --purge'
     rm "$root/usr/lib/systemd/system/kv-cache.service"
     for option in --wrong '--memory lots' '--binary /not/there' --purge; do
         refuse "option $option" in_a_chroot "./install.sh $option"
@@ -271,6 +280,12 @@ it_runs() {
     outcome "$(grep -q "^-kernel.io_uring_group = $(awk -F: '$1 == "kv-cache" { print $3 }' "$root/etc/group")\$" "$root/etc/sysctl.d/91-kv-cache-io-uring.conf" && echo 0 || echo 1)" \
         "the group's number stands in the file"
     expect "units are sound" in_a_chroot 'systemd-analyze verify --man=no kv-cache.service kv-cache.socket kv-cache-tune.service 2>&1 | tee /dev/stderr | { ! grep kv-cache; }'
+    for line in Type=notify Restart=on-failure WatchdogSec=30 LimitMEMLOCK=infinity LimitNOFILE=1048576 FileDescriptorStoreMax=256 MemorySwapMax=0 User=kv-cache; do
+        expect "the unit has $line" grep -qx "$line" "$root/etc/systemd/system/kv-cache.service"
+    done
+    for line in LimitMEMLOCK=infinity LimitNOFILE=1048576; do
+        expect "the drop-in has $line" grep -qx "$line" "$root/etc/systemd/system/kv-cache.service.d/limits.conf"
+    done
     expect "exposure of the service is below 2" in_a_chroot '
         systemd-analyze security --offline=true --no-pager kv-cache.service | awk "/Overall exposure/ { score = \$(NF - 2); print score; if (score < 2) found = 1 } END { exit !found }"'
     # Where root may not raise limits (CAP_SYS_RESOURCE, bit 24) nobody can see whether this file does.

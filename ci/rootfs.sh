@@ -12,10 +12,10 @@ if [ $# -lt 2 ]; then
 fi
 suite=$1 folder=$2 packages=${3:-}
 
-# The first address in apt's own sources, in either of their two formats; not all of these files are there.
+# Of the addresses in apt's own sources, in either of their two formats, the first that ends like a mirror of Debian; not all of
+# these files are there.
 mirror=$({ cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null || true; } |
-    awk '$1 == "URIs:" { print $2; exit }
-         $1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^[a-z+]+:\/\//) { print $i; exit } }')
+    awk '$1 == "URIs:" || $1 == "deb" { for (i = 2; i <= NF; i++) if ($i ~ /^[a-z+]+:\/\/.*\/debian\/?$/) { print $i; exit } }')
 [ -n "$mirror" ] || { echo "ci/rootfs.sh: apt's sources name no mirror" >&2; exit 1; }
 
 mkdir -p .ci/cache/rootfs

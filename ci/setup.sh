@@ -11,6 +11,7 @@ needs=(
     shellcheck:shellcheck ip:iproute2 strace:strace debootstrap:debootstrap jq:jq
     buildah:buildah podman:podman runc:runc
     qemu-system-x86_64:qemu-system-x86 mke2fs:e2fsprogs
+    packer:packer xorriso:xorriso rpm:rpm dpkg-shlibdeps:dpkg-dev
     # pylibmc is compiled against these.
     /usr/include/libmemcached/memcached.h:libmemcached-dev /usr/include/zlib.h:zlib1g-dev
     "$(python3 -c 'import sysconfig; print(sysconfig.get_paths()["include"])')/Python.h:python3-dev"
@@ -25,7 +26,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo)
     "${as_root[@]}" apt-get update -qq
-    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 install -y -qq "${missing[@]}" >/dev/null
+    DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
 cache=.ci/cache

@@ -31,6 +31,7 @@ use crate::limits;
 use crate::proto::{ParseLimits, Spoken};
 use crate::store::Eviction;
 use crate::sys::Machine;
+use crate::sys::listener::ListenOptions;
 use std::ffi::OsString;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -183,6 +184,8 @@ pub enum ConfigError {
     Usage(#[from] clap::Error),
     #[error("the configuration file {path} cannot be read: {source}. It is named by --config or KV_CONFIG.")]
     File { path: String, source: io::Error },
+    #[error("cannot read what this machine has: {0}")]
+    Machine(io::Error),
     /// Values that their options do not take, and where they stand.
     #[error("{0}")]
     Value(String),
@@ -194,9 +197,22 @@ pub enum ConfigError {
 impl Config {
     /// Like [`parse`], where nothing but serving is asked for.
     pub fn parse(args: impl IntoIterator<Item = OsString>, machine: &Machine) -> Result<Config, ConfigError> {
-        match parse(args, machine)? {
+        match parse(args, || Ok(machine.clone()))? {
             Invocation::Serve(config) => Ok(*config),
             _ => conflict!("The arguments ask for something else than serving."),
+        }
+    }
+
+    /// How to listen for clients on one of the ports. `retry`: for how long a taken one is tried again.
+    pub fn listen_options(&self, port: u16, port_flag: &'static str, retry: Duration) -> ListenOptions {
+        ListenOptions {
+            bind: self.bind.clone(),
+            port,
+            port_flag,
+            workers: self.threads,
+            backlog: self.tcp_backlog,
+            keepalive_s: self.tcp_keepalive_s,
+            retry,
         }
     }
 

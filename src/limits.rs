@@ -120,6 +120,8 @@ pub const START_TIMEOUT_S: u64 = 30;
 pub const STUCK_AFTER_S: u64 = 5;
 /// Between two lines about the server's state for the service manager, seconds.
 pub const STATUS_EVERY_S: u64 = 10;
+/// Most bytes of such a line: systemd drops a message of more than 4096 (PIPE_BUF) unread.
+pub const STATUS_BYTES: usize = 2_048;
 /// `--prefault`: a slow machine touches so many bytes of memory in a second. From it follows how long the start may take.
 pub const PREFAULT_BYTES_PER_S: usize = 100_000_000;
 
@@ -247,6 +249,8 @@ pub const SCRIPT_COMPILED: usize = 1_000;
 pub const CLIENT_NAME_LEN: usize = 256;
 /// Longest configuration file, bytes: a hundred times that with every option explained.
 pub const CONFIG_FILE_BYTES: u64 = 1 << 20;
+/// What is wrong with it, most that is told at once: a file of another program would be wrong in every line.
+pub const CONFIG_TROUBLES: usize = 20;
 /// `kv-server ping`: what all of it may take by default and at most, milliseconds, and the longest line that is read, bytes.
 pub const PING_TIMEOUT_MS: u64 = 2_000;
 pub const PING_TIMEOUT_MOST_MS: u64 = 3_600_000;

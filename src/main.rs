@@ -8,11 +8,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let invocation = match Machine::probe() {
-        Ok(machine) => config::parse(std::env::args_os(), &machine),
-        Err(error) => return failed(&format!("cannot read what this machine has: {error}")),
-    };
-    match invocation {
+    match config::parse(std::env::args_os(), Machine::probe) {
         Ok(invocation) => run(invocation),
         // Help and version come this way too, with exit code 0.
         Err(ConfigError::Usage(usage)) if usage.exit_code() == 0 => usage.exit(),
@@ -36,13 +32,8 @@ fn run(invocation: Invocation) -> ExitCode {
                 failed(&error)
             }
         },
-        Invocation::Doctor { config, json, strict } => {
-            let options = doctor::Options { json, strict };
-            match config {
-                Ok(config) => doctor::run(&config, options),
-                Err(reason) => doctor::refused(&reason, options),
-            }
-        }
+        Invocation::Doctor { config: Ok(config), options } => doctor::run(&config, options),
+        Invocation::Doctor { config: Err(reason), options } => doctor::refused(&reason, options),
         Invocation::Ping(ping) => match ping::run(&ping) {
             Ok(answer) => write(format!("{answer}\n").as_bytes()),
             Err(error) => failed(&error),

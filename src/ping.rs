@@ -1,7 +1,7 @@
 //! `kv-server ping`: whether a server answers, for health checks where there is no other client.
 
 use crate::limits;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
@@ -104,13 +104,11 @@ impl Conversation {
             request.extend_from_slice(word);
             request.extend_from_slice(b"\r\n");
         }
-        let timeout = Some(left(self.deadline));
-        self.stream.get_ref().set_write_timeout(timeout)?;
-        self.stream.get_ref().set_read_timeout(timeout)?;
+        self.stream.get_ref().set_write_timeout(Some(left(self.deadline)))?;
         // A server that refuses may have closed already: what it said counts.
         let sent = self.stream.get_mut().write_all(&request);
         let mut line = Vec::new();
-        let read = (&mut self.stream).take(limits::PING_REPLY as u64).read_until(b'\n', &mut line);
+        let read = self.read_line(&mut line);
         if line.is_empty() {
             sent?;
             read?;
@@ -118,11 +116,31 @@ impl Conversation {
         }
         Ok(String::from_utf8_lossy(&line).trim_end().to_string())
     }
+
+    /// Up to the end of the line, of what is sent, or of the time: however little comes at a time.
+    fn read_line(&mut self, line: &mut Vec<u8>) -> io::Result<()> {
+        while !line.ends_with(b"\n") && line.len() < limits::PING_REPLY {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::Error::from(ErrorKind::TimedOut));
+            }
+            self.stream.get_ref().set_read_timeout(Some(left))?;
+            let come = self.stream.fill_buf()?;
+            let end = come.iter().position(|byte| *byte == b'\n').map_or(come.len(), |at| at + 1);
+            if end == 0 {
+                break;
+            }
+            line.extend_from_slice(&come[..end]);
+            self.stream.consume(end);
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::net::TcpListener;
     use std::thread::JoinHandle;
 
@@ -209,5 +227,29 @@ mod tests {
         };
         let text = run(&ping).unwrap_err().to_string();
         assert!(text.contains("did not answer within 50 ms"), "{text}");
+    }
+
+    #[test]
+    fn a_reply_that_never_comes_to_an_end_ends_in_time() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let ping = Ping {
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port(),
+            password: Vec::new(),
+            timeout: Duration::from_millis(200),
+        };
+        // A byte comes in much less than the timeout, again and again, until nobody reads any more.
+        let drip = std::thread::spawn(move || {
+            let (mut peer, _) = listener.accept().unwrap();
+            (0..limits::PING_REPLY)
+                .take_while(|_| {
+                    std::thread::sleep(Duration::from_millis(20));
+                    peer.write_all(b"+").is_ok()
+                })
+                .count()
+        });
+        assert!(run(&ping).is_err());
+        let sent = drip.join().unwrap();
+        assert!(sent < limits::PING_REPLY, "it was read to the last byte");
     }
 }

@@ -81,6 +81,22 @@ fn in_a_pipe_it_is_plain_text_with_a_summary() {
 }
 
 #[test]
+fn quiet_it_says_what_is_wrong_and_a_last_line() {
+    let well = doctor(&["--quiet"]);
+    let last = |output: &Output| text(output).lines().last().unwrap_or_default().to_string();
+    assert!(last(&well).starts_with("KV-Cache ") && last(&well).ends_with(" well."), "{}", text(&well));
+    for part in ["  ok  ", "  hint  ", "  unseen  "] {
+        assert!(!text(&well).contains(part), "{part} in\n{}", text(&well));
+    }
+    assert_eq!(code(&well), 0);
+
+    let nowhere = doctor(&["--quiet", "--bind", "203.0.113.7"]);
+    assert!(text(&nowhere).starts_with("  critical  server.listen"), "{}", text(&nowhere));
+    assert!(last(&nowhere).contains(": The server cannot start"), "{}", text(&nowhere));
+    assert_eq!(code(&nowhere), 2);
+}
+
+#[test]
 fn the_json_has_its_documented_shape() {
     let output = doctor(&["--json"]);
     let report = json(&output);

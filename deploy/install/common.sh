@@ -152,4 +152,5 @@ in_chroot() {
     [ "$(id -u)" = 0 ] || return 1
     [ "$(stat -Lc %d:%i /proc/1/root/. 2>/dev/null)" != "$(stat -Lc %d:%i /)" ]
 }
+packaged() { [ -e /usr/lib/systemd/system/kv-cache.service ] || [ -e /lib/systemd/system/kv-cache.service ]; }
 with_systemd() { [ -d /run/systemd/system ] && ! in_chroot; }

@@ -140,6 +140,7 @@ step_forget() {
 uninstall_all() {
     if [ ! -f "$manifest" ]; then
         [ -n "$purge" ] || die "KV-Cache has not been installed here by install.sh; there is nothing to set back."
+        ! packaged || die "KV-Cache is installed here as a package, and so is its configuration." "Remove it by apt purge kv-cache, or dnf remove kv-cache."
         step step_files "files"
     else
         # First the default queueing, then the cards, which get it when kv-cache-tune stops.

@@ -49,7 +49,7 @@ pub enum Task {
     /// It takes the options of the server. Without --config it looks at /etc/kv-cache/kv-cache.toml, if that is there.
     ///
     /// Exit codes: 0, the server can run as configured, whatever hints and warnings there are, so that
-    /// ExecStartPre=kv-server doctor in a systemd unit keeps no server from starting for mere tuning; 1, with --strict, the worst is a
+    /// ExecStartPre=kv-server doctor --quiet in a systemd unit keeps no server from starting for mere tuning; 1, with --strict, the worst is a
     /// warning; 2, the server could not start, or not as configured: the configuration contradicts itself or the machine's memory, a
     /// port is somebody else's, open files do not suffice for one client, io_uring is demanded and refused.
     Doctor {
@@ -60,6 +60,10 @@ pub enum Task {
         /// End with 1 if there are warnings.
         #[arg(long)]
         strict: bool,
+        /// Say only what is a warning or worse, and at the end what it all comes to: for the start of a service, whose journal keeps
+        /// every line.
+        #[arg(long, conflicts_with = "json")]
+        quiet: bool,
         #[command(flatten)]
         file: FileArg,
         #[command(flatten)]

@@ -54,8 +54,10 @@ impl ConfigFile {
         let (text, is_public) =
             read_text(path).map_err(|source| ConfigError::File { path: shown.clone(), source })?;
         let entries = entries(&text, &options::all()).map_err(|troubles| {
-            let lines: Vec<String> =
-                troubles.into_iter().map(|(line, why)| format!("{shown}:{line}: {why}")).collect();
+            let more = troubles.len().saturating_sub(limits::CONFIG_TROUBLES);
+            let lines = troubles.into_iter().take(limits::CONFIG_TROUBLES);
+            let mut lines: Vec<String> = lines.map(|(line, why)| format!("{shown}:{line}: {why}")).collect();
+            lines.extend((more > 0).then(|| format!("... and {more} more.")));
             ConfigError::Value(lines.join("\n  "))
         })?;
         Ok(ConfigFile { path: shown, entries, is_public })
@@ -79,12 +81,13 @@ fn read_text(path: &Path) -> io::Result<(String, bool)> {
 type Trouble = (usize, String);
 
 fn entries(text: &str, options: &Command) -> Result<Vec<Entry>, Vec<Trouble>> {
-    let line_of = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
+    let ends: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
+    let line_of = |offset: usize| 1 + ends.partition_point(|end| *end < offset);
     let (table, errors) = DeTable::parse_recoverable(text);
     let mut troubles: Vec<Trouble> = Vec::new();
     for error in &errors {
         let span = error.span().unwrap_or_default();
-        troubles.push((line_of(span.start), syntax_trouble(text, span.start, error.message())));
+        troubles.push((line_of(span.start), syntax_trouble(text, span.start, error.message(), options)));
     }
     // What follows a syntax error may be anything: only that error is told.
     if !troubles.is_empty() {
@@ -106,10 +109,10 @@ fn entries(text: &str, options: &Command) -> Result<Vec<Entry>, Vec<Trouble>> {
 }
 
 /// Toml's words, and what most often is behind them.
-fn syntax_trouble(text: &str, offset: usize, message: &str) -> String {
+fn syntax_trouble(text: &str, offset: usize, message: &str, options: &Command) -> String {
     let from = text[..offset.min(text.len())].rfind('\n').map_or(0, |end| end + 1);
     let line = text[from..].lines().next().unwrap_or_default();
-    let key = line.split('=').next().unwrap_or_default().trim();
+    let key = key_of(line, options);
     if message.contains("duplicate key") {
         return format!("{key} stands here a second time: keep one of them.");
     }
@@ -123,6 +126,14 @@ fn syntax_trouble(text: &str, offset: usize, message: &str) -> String {
         }
         Some(_) => format!("{key}: {message}."),
     }
+}
+
+/// The option that a line sets which is no TOML. Nothing else of the line is told: it may be a password, or its second line.
+fn key_of<'a>(line: &'a str, options: &Command) -> &'a str {
+    let line = line.trim_start().trim_start_matches(['"', '\'']);
+    let end = line.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(line.len());
+    let is_known = options.get_arguments().any(|arg| options::name(arg) == &line[..end]);
+    if is_known { &line[..end] } else { "this line" }
 }
 
 fn entry(key: &str, value: &DeValue<'_>, options: &Command) -> Result<Vec<OsString>, String> {
@@ -267,8 +278,24 @@ mod tests {
 
     #[test]
     fn a_secret_is_not_told() {
-        let found = troubles("requirepass = hunter2\n");
-        assert!(!found[0].1.contains("hunter2"), "{found:?}");
+        for text in [
+            "requirepass = hunter2",
+            "requirepass \"hunter2\"",
+            "requirepass: hunter2",
+            "requirepass hunter2=4",
+            "\"requirepass\" = \"hunter2",
+            "requirepass = [\"hunter2\"]",
+            "requirepass = { hunter2 = \"hunter2\" }",
+            "requirepass = \"\"\"\nhunter2",
+            "requirepass = \"\"\"\nhunter2 = 1",
+            "hunter2",
+        ] {
+            let found = troubles(text);
+            assert!(!found[0].1.contains("hunter2"), "{found:?}");
+            let begin =
+                if text.starts_with("hunter2") || found[0].0 > 1 { "this line" } else { "requirepass" };
+            assert!(found[0].1.starts_with(begin), "{found:?}");
+        }
     }
 
     #[test]
@@ -280,6 +307,11 @@ mod tests {
         assert!(error(folder.path()).contains("directory"));
         std::fs::write(&path, "#".repeat(limits::CONFIG_FILE_BYTES as usize + 1)).unwrap();
         assert!(error(&path).contains("longer than"));
+        let many: String = (0..50).map(|n| format!("no-such-{n} = 1\n")).collect();
+        std::fs::write(&path, many).unwrap();
+        let text = error(&path);
+        assert!(text.contains("kv.toml:20: no-such-19:") && !text.contains("kv.toml:21:"), "{text}");
+        assert!(text.ends_with("... and 30 more."), "{text}");
         std::fs::write(&path, b"\xff").unwrap();
         assert!(error(&path).contains("UTF-8"));
         std::fs::write(&path, "\nport = 'x'\n").unwrap();

@@ -5,11 +5,13 @@ use super::cli::{self, Cli, Task};
 use super::file::{ConfigFile, INSTALLED};
 use super::merge::{FILE_VARIABLE, Merged, Place, Sources, Variables, merge};
 use super::{Config, ConfigError, conflict, man, print};
+use crate::doctor;
 use crate::ping::Ping;
 use crate::sys::Machine;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches};
 use std::ffi::OsString;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -21,21 +23,24 @@ pub enum Invocation {
     Serve(Box<Config>),
     /// Print this: `--print-config` and `--print-default-config`.
     PrintConfig(String),
-    /// Look at the machine with this configuration in mind, or say why there is none; as JSON or as text; warnings count as failures
-    /// if `strict`.
-    Doctor { config: Result<Box<Config>, String>, json: bool, strict: bool },
+    /// Look at the machine with this configuration in mind, or say why there is none.
+    Doctor { config: Result<Box<Config>, String>, options: doctor::Options },
     /// Ask whether a server lives.
     Ping(Ping),
     /// Write this to standard output: completions, the manual page.
     Text(Vec<u8>),
 }
 
-/// Reads `args` (the program's name first), the `KV_*` environment and the configuration file, and checks them against the machine.
+/// Reads `args` (the program's name first), the `KV_*` environment and the configuration file, and checks them against the machine,
+/// which is looked at only where that matters: a manual is printed, and a server asked, without /proc too.
 ///
 /// # Errors
 ///
 /// What is wrong with them, each value with where it stands; clap's own about flags, which include help and version.
-pub fn parse(args: impl IntoIterator<Item = OsString>, machine: &Machine) -> Result<Invocation, ConfigError> {
+pub fn parse(
+    args: impl IntoIterator<Item = OsString>,
+    machine: impl FnOnce() -> io::Result<Machine>,
+) -> Result<Invocation, ConfigError> {
     let name_is_ours = |(name, value): (OsString, OsString)| {
         let name = name.into_string().ok()?;
         name.starts_with("KV_").then_some((name, value))
@@ -46,7 +51,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>, machine: &Machine) -> Res
 /// As [`parse`], with nothing taken from the process. `installed` is what the doctor looks at unless told otherwise.
 pub(super) fn parse_in(
     args: impl IntoIterator<Item = OsString>,
-    machine: &Machine,
+    machine: impl FnOnce() -> io::Result<Machine>,
     variables: &Variables,
     installed: &Path,
 ) -> Result<Invocation, ConfigError> {
@@ -77,7 +82,7 @@ pub(super) fn parse_in(
             }
             Ok(Invocation::Serve(Box::new(config)))
         }
-        Some(Task::Doctor { json, strict, file, .. }) => {
+        Some(Task::Doctor { json, strict, quiet, file, .. }) => {
             let named = file_named(file.config);
             let (path, note) = if named.is_some() { (named, None) } else { installed_file(installed) };
             let config =
@@ -92,7 +97,7 @@ pub(super) fn parse_in(
                 // What the server would not start with is what the doctor is asked for.
                 Err(error) => Err(error.to_string()),
             };
-            Ok(Invocation::Doctor { config, json, strict })
+            Ok(Invocation::Doctor { config, options: doctor::Options { json, strict, quiet } })
         }
         Some(Task::Ping { host, port, timeout_ms, file }) => {
             let merged = merged(Place::Nowhere, file_named(file.config))?;
@@ -103,8 +108,9 @@ pub(super) fn parse_in(
     }
 }
 
-fn config_of(merged: &Merged, machine: &Machine) -> Result<Config, ConfigError> {
-    let mut config = Config::check(merged.args.clone(), machine).map_err(|error| match error {
+fn config_of(merged: &Merged, machine: impl FnOnce() -> io::Result<Machine>) -> Result<Config, ConfigError> {
+    let machine = machine().map_err(ConfigError::Machine)?;
+    let mut config = Config::check(merged.args.clone(), &machine).map_err(|error| match error {
         ConfigError::Conflict(text) => ConfigError::Conflict(merged.origins.explain(&text)),
         other => other,
     })?;

@@ -12,7 +12,7 @@ type Terms = &'static [(&'static str, &'static str)];
 
 const SYNOPSIS: Terms = &[
     ("kv-server", "[options]"),
-    ("kv-server doctor", "[--json] [--strict] [options]"),
+    ("kv-server doctor", "[--json | --quiet] [--strict] [options]"),
     ("kv-server ping", "[--host HOST] [--port PORT] [--timeout-ms MILLISECONDS] [--config FILE]"),
     ("kv-server completions", "bash|elvish|fish|powershell|zsh"),
     ("kv-server man", ""),

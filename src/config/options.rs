@@ -47,6 +47,9 @@ pub fn choices(arg: &Arg) -> Vec<(String, String)> {
 
 /// Tries a value on the option's parser: the parts into which it falls (a list's commas), or why it cannot be taken.
 pub fn check(arg: &Arg, value: &OsStr) -> Result<Vec<OsString>, String> {
+    if value.to_str().is_none() {
+        return Err("this value cannot be taken: it is no UTF-8 text.".to_string());
+    }
     let alone = arg.clone().env(None::<&'static str>);
     let command = Command::new("kv-server").no_binary_name(true).disable_help_flag(true).arg(alone);
     let mut given = OsString::from(format!("--{}=", name(arg)));
@@ -113,6 +116,15 @@ mod tests {
         assert!(refused("prefault", "maybe").contains("true or false"));
         assert!(refused("io-engine", "kqueue").contains("auto, io_uring, epoll"));
         assert!(refused("max-memory", "lots").contains("such as 1.4GB"));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_are_called_so() {
+        use std::os::unix::ffi::OsStrExt;
+        let options = all();
+        for arg in options.get_arguments() {
+            assert!(check(arg, OsStr::from_bytes(b"\xff1")).unwrap_err().contains("UTF-8"), "{}", name(arg));
+        }
     }
 
     #[test]

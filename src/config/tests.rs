@@ -176,7 +176,7 @@ fn invoke(variables: &[&str], words: &[&str]) -> Result<Invocation, ConfigError>
     };
     let variables: Variables = variables.iter().map(variable).collect();
     let argv = std::iter::once("kv-server").chain(words.iter().copied()).map(OsString::from);
-    parse_in(argv, &machine(), &variables, Path::new("/nowhere/kv-cache.toml"))
+    parse_in(argv, || Ok(machine()), &variables, Path::new("/nowhere/kv-cache.toml"))
 }
 
 fn served(variables: &[&str], words: &[&str]) -> Config {
@@ -366,8 +366,11 @@ fn the_packaged_file_is_what_the_server_prints_and_explains_every_option() {
 fn the_doctor_takes_the_servers_options_and_the_installed_file() {
     let doctor = |words: &[&str], installed: &Path| {
         let argv = ["kv-server", "doctor"].iter().chain(words).map(OsString::from);
-        match parse_in(argv, &machine(), &Variables::new(), installed) {
-            Ok(Invocation::Doctor { config: Ok(config), json, strict: false }) => (*config, json),
+        match parse_in(argv, || Ok(machine()), &Variables::new(), installed) {
+            Ok(Invocation::Doctor { config: Ok(config), options }) => {
+                assert!(!options.strict && !options.quiet);
+                (*config, options.json)
+            }
             other => panic!("{other:?}"),
         }
     };
@@ -380,10 +383,10 @@ fn the_doctor_takes_the_servers_options_and_the_installed_file() {
     let (config, json) = doctor(&[], nowhere);
     assert!(config.port == limits::PORT && config.notes.is_empty() && !json);
     // What keeps the server from starting is a finding.
-    let refused = invoke(&["KV_THREADS=x"], &["doctor", "--strict"]);
-    let Ok(Invocation::Doctor { config: Err(why), strict: true, .. }) = refused else {
-        panic!("{refused:?}")
-    };
+    let refused = invoke(&["KV_THREADS=x"], &["doctor", "--strict", "--quiet"]);
+    let Ok(Invocation::Doctor { config: Err(why), options }) = refused else { panic!("{refused:?}") };
+    assert!(options.strict && options.quiet && !options.json);
+    assert!(matches!(invoke(&[], &["doctor", "--json", "--quiet"]), Err(ConfigError::Usage(_))));
     assert!(why.starts_with("KV_THREADS: "), "{why}");
     assert!(matches!(invoke(&[], &["doctor", "--nonsense"]), Err(ConfigError::Usage(_))));
     // What the server would not start with is what the doctor is asked for: no failure of the command line.
@@ -391,8 +394,8 @@ fn the_doctor_takes_the_servers_options_and_the_installed_file() {
         [(&["--max-memory", "1TB"][..], "more than"), (&["--config", "/nowhere"], "cannot be read")]
     {
         let argv = ["kv-server", "doctor", "--strict"].iter().chain(words).map(OsString::from);
-        let Ok(Invocation::Doctor { config: Err(text), strict: true, .. }) =
-            parse_in(argv, &machine(), &Variables::new(), nowhere)
+        let Ok(Invocation::Doctor { config: Err(text), .. }) =
+            parse_in(argv, || Ok(machine()), &Variables::new(), nowhere)
         else {
             panic!("{words:?}")
         };
@@ -400,7 +403,8 @@ fn the_doctor_takes_the_servers_options_and_the_installed_file() {
     }
     // The server itself reads no file that nobody named.
     let argv = ["kv-server"].map(OsString::from);
-    let Ok(Invocation::Serve(config)) = parse_in(argv, &machine(), &Variables::new(), Path::new(&installed))
+    let Ok(Invocation::Serve(config)) =
+        parse_in(argv, || Ok(machine()), &Variables::new(), Path::new(&installed))
     else {
         panic!()
     };
@@ -437,6 +441,21 @@ fn a_ping_goes_where_the_server_would_listen() {
     assert!(error(&["KV_PORT=0"], &["ping"]).contains("--port"));
     // What the machine would make of the rest is not a ping's business.
     assert_eq!(ping(&["KV_MAX_MEMORY=900TB"], &[]), expected);
+}
+
+#[test]
+fn only_a_server_and_its_doctor_need_to_see_the_machine() {
+    let blind = |words: &[&str]| {
+        let argv = std::iter::once("kv-server").chain(words.iter().copied()).map(OsString::from);
+        let no_proc = || Err(std::io::Error::other("/proc/meminfo: No such file"));
+        parse_in(argv, no_proc, &Variables::new(), Path::new("/nowhere"))
+    };
+    assert!(matches!(blind(&["man"]), Ok(Invocation::Text(_))));
+    assert!(matches!(blind(&["ping"]), Ok(Invocation::Ping(_))));
+    assert!(matches!(blind(&["--print-default-config"]), Ok(Invocation::PrintConfig(_))));
+    let Ok(Invocation::Doctor { config: Err(why), .. }) = blind(&["doctor"]) else { panic!() };
+    assert!(why.contains("/proc/meminfo"), "{why}");
+    assert!(blind(&[]).unwrap_err().to_string().contains("/proc/meminfo"));
 }
 
 #[test]

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub struct Examiner {
     latest: Mutex<Option<Arc<Examination>>>,
+    /// Held while somebody looks.
+    looking: Mutex<()>,
     /// Somebody has read it since.
     asked: AtomicBool,
     /// What the workers got at their start.
@@ -48,8 +50,10 @@ impl Examiner {
         self.latest.lock().as_ref().is_none_or(|latest| latest.at.elapsed() >= age)
     }
 
-    /// Looks, which takes milliseconds, and keeps what is found. `config`: with what CONFIG SET has changed since.
+    /// Looks if it is time to, which takes milliseconds, and keeps what is found. However many ask at once, one looks; the others have what
+    /// was found before. `config`: with what CONFIG SET has changed since.
     pub fn examine(&self, config: &Config) {
+        let Some(_looking) = self.looking.try_lock().filter(|_| self.is_due()) else { return };
         let Some(ring) = self.ring.get() else { return };
         let facts = Facts::gather_while_running(ring.clone());
         let report = Report::new(rules::evaluate(&facts, config));
@@ -101,5 +105,7 @@ mod tests {
         assert!(found.text().contains("in use by 2 workers") && found.text().contains("0 s ago"));
         assert!(found.json().contains("\"age_s\": 0") && found.html().contains("in use by 2 workers"));
         assert!(!examiner.is_due(), "asked, but it is new");
+        examiner.examine(&config("--threads 2"));
+        assert!(Arc::ptr_eq(&found, &examiner.latest().unwrap()), "many who ask at once have it look once");
     }
 }

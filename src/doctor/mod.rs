@@ -35,6 +35,8 @@ pub struct Options {
     pub json: bool,
     /// Warnings end it with 1.
     pub strict: bool,
+    /// Only what is a warning or worse is said, and what it all comes to.
+    pub quiet: bool,
 }
 
 /// Looks at this machine for a server that is to start, says what it found on standard output, and ends with the report's exit code.
@@ -53,9 +55,11 @@ pub fn refused(reason: &str, options: Options) -> ExitCode {
 fn tell(report: &Report, options: Options) -> ExitCode {
     // Takes the colours out where they are not wanted: in a pipe, with NO_COLOR.
     let mut out = anstream::stdout().lock();
-    let written = match options.json {
-        true => writeln!(out, "{}", report.json(None)),
-        false => write!(out, "{}", text::render(report, None, &text::Palette::COLOURED)),
+    let palette = &text::Palette::COLOURED;
+    let written = match options {
+        Options { json: true, .. } => writeln!(out, "{}", report.json(None)),
+        Options { quiet: true, .. } => write!(out, "{}", text::render_troubles(report, palette)),
+        _ => write!(out, "{}", text::render(report, None, palette)),
     };
     match written.and_then(|()| out.flush()) {
         // Whoever closed the pipe has read enough.

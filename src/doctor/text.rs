@@ -88,14 +88,33 @@ pub fn render(report: &Report, age_s: Option<u64>, palette: &Palette) -> String 
             command = palette.command
         );
     }
-    let tally: Vec<String> =
-        report.tally().into_iter().map(|(severity, count)| counted(severity, count)).collect();
     let style = palette.of(report.worst);
-    let _ = writeln!(out, "\n{style}{}{style:#}\n{}.", report.verdict(), tally.join(", "));
+    let _ = writeln!(out, "\n{style}{}{style:#}\n{}.", report.verdict(), tally(report));
     if report.findings.iter().any(|finding| finding.mend_on_host) {
         let _ = writeln!(out, "What is marked [host] is mended on the host: this is a container.");
     }
     out
+}
+
+/// Only what is a warning or worse, from bad to good, and a last line with what it all comes to.
+pub fn render_troubles(report: &Report, palette: &Palette) -> String {
+    let mut out = String::new();
+    let mut troubles: Vec<&Finding> =
+        report.findings.iter().filter(|finding| finding.severity >= Severity::Warning).collect();
+    troubles.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    let width = troubles.iter().map(|finding| finding.check.len()).max().unwrap_or(0);
+    for one in troubles {
+        finding(&mut out, one, width, palette);
+    }
+    let style = palette.of(report.worst);
+    let _ = writeln!(out, "{}: {style}{}{style:#} {}.", report.title(), report.verdict(), tally(report));
+    out
+}
+
+/// Such as "1 warning, 40 well".
+fn tally(report: &Report) -> String {
+    let counts = report.tally().into_iter().map(|(severity, count)| counted(severity, count));
+    counts.collect::<Vec<_>>().join(", ")
 }
 
 fn finding(out: &mut String, finding: &Finding, width: usize, palette: &Palette) {
@@ -163,6 +182,23 @@ mod tests {
             text.lines().filter(|line| !line.contains("mend")).all(|line| line.chars().count() <= WIDTH),
             "{text}"
         );
+    }
+
+    #[test]
+    fn troubles_are_what_is_to_be_mended_and_one_line() {
+        let text = render_troubles(&sample(), &Palette::PLAIN);
+        let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with(INDENT)).collect();
+        assert!(lines[0].starts_with("  critical  server.listen  cannot listen"), "{text}");
+        assert!(lines[1].starts_with("  warning   io_uring.ring  io_uring is forbidden"), "{text}");
+        let last = "The server cannot start, or not as it is configured. 1 critical, 1 warning, 1 hint, 1 not to be seen here, 1 well.";
+        assert!(lines[2].starts_with("KV-Cache ") && lines[2].ends_with(last) && lines.len() == 3, "{text}");
+        assert!(text.contains("mend  ss -ltnp") && !text.contains("swapoff"), "{text}");
+        let well = super::super::report::Report::new(vec![Finding::ok(
+            &super::super::checks::PLACE,
+            "on a machine",
+        )]);
+        let text = render_troubles(&well, &Palette::PLAIN);
+        assert!(text.lines().count() == 1 && text.ends_with(": All is well. 1 well.\n"), "{text}");
     }
 
     #[test]

@@ -86,6 +86,12 @@ impl Heartbeats {
         self.seen.lock().iter_mut().for_each(|seen| seen.since = now);
     }
 
+    /// Who watches was itself kept from looking for so long, as when a virtual machine is halted or other programs have all CPUs: that
+    /// nobody moved meanwhile says nothing of them.
+    pub(super) fn forgive(&self, late: Duration, now: Instant) {
+        self.seen.lock().iter_mut().for_each(|seen| seen.since = (seen.since + late).min(now));
+    }
+
     /// The control thread moves.
     pub fn beat_control(&self) {
         self.control.fetch_add(1, Relaxed);
@@ -142,6 +148,19 @@ mod tests {
         assert_eq!(ages, [2 * SECOND, Duration::ZERO, Duration::ZERO]);
         // Looking by itself is no movement.
         assert_eq!(beats.look(start + 4 * SECOND, [1, 2].into_iter()), [3 * SECOND, SECOND, SECOND]);
+    }
+
+    #[test]
+    fn what_stood_still_with_all_the_machine_is_forgiven() {
+        let beats = Heartbeats::new(1, SECOND);
+        let start = Instant::now();
+        beats.begin(start);
+        beats.look(start + SECOND, [1].into_iter());
+        let woken = start + 60 * SECOND;
+        beats.forgive(57 * SECOND, woken);
+        assert_eq!(beats.look(woken, [1].into_iter()), [2 * SECOND, 3 * SECOND]);
+        beats.forgive(57 * SECOND, woken);
+        assert_eq!(beats.look(woken + SECOND, [1].into_iter()), [SECOND, SECOND], "never into the future");
     }
 
     #[test]

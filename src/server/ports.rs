@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::limits;
 use crate::proto::{Protocol, Spoken};
 use crate::sys::inherited::{self, Inherited};
-use crate::sys::listener::{self, ListenOptions, Listeners};
+use crate::sys::listener::{self, Listeners};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Ports {
         for (kind, flag, port) in wanted(config) {
             let sockets = take(&mut passed, Purpose::Clients(kind));
             let more = match (sockets.is_empty(), port) {
-                (true, Some(port)) => Listeners::bind(&listen_options(config, port, flag))?,
+                (true, Some(port)) => Listeners::bind(&config.listen_options(port, flag, bind_retry()))?,
                 (true, None) => continue,
                 (false, port) => {
                     let (backlog, keepalive_s) = (config.tcp_backlog, config.tcp_keepalive_s);
@@ -142,18 +142,6 @@ fn gives_way(flag: &str, port: u16, addresses: &[SocketAddr]) -> Option<String> 
 
 fn bind_retry() -> Duration {
     Duration::from_millis(limits::BIND_RETRY_MS)
-}
-
-fn listen_options(config: &Config, port: u16, port_flag: &'static str) -> ListenOptions {
-    ListenOptions {
-        bind: config.bind.clone(),
-        port,
-        port_flag,
-        workers: config.threads,
-        backlog: config.tcp_backlog,
-        keepalive_s: config.tcp_keepalive_s,
-        retry: bind_retry(),
-    }
 }
 
 /// What was passed to this process by its service manager.

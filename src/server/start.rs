@@ -140,9 +140,9 @@ fn start_control(
     Ok(())
 }
 
-/// The signal thread only waits and sends.
 /// For scripts that nest calls of Lua in calls of ours, as deep as Lua lets them. Only what is used is memory.
 const WORKER_STACK: usize = 8 << 20;
+/// The signal thread only waits and sends.
 const SIGNAL_STACK: usize = 64 << 10;
 
 pub(super) type Threads = Vec<JoinHandle<()>>;

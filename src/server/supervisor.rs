@@ -130,9 +130,17 @@ impl Watchdog {
         Some(Watchdog { half_period, next_look: now, next_feeding: now, stuck: None })
     }
 
+    fn look_period(&self) -> Duration {
+        self.half_period * 2 / LOOKS_PER_PERIOD
+    }
+
     fn look(&mut self, now: Instant, shared: &Shared) {
         if now < self.next_look {
             return;
+        }
+        let late = now - self.next_look;
+        if late > self.look_period() {
+            shared.heartbeats.forgive(late, now);
         }
         let stuck = shared.stuck();
         match (&self.stuck, &stuck) {
@@ -154,7 +162,7 @@ impl Watchdog {
             self.next_feeding = (self.next_feeding + self.half_period).max(now);
         }
         // A look falls on the feeding, so that nothing else delays it.
-        let next_look = now + self.half_period * 2 / LOOKS_PER_PERIOD;
+        let next_look = now + self.look_period();
         let feeding = Some(self.next_feeding).filter(|_| self.stuck.is_none());
         self.next_look = feeding.map_or(next_look, |feeding| feeding.min(next_look));
     }

@@ -75,11 +75,15 @@ fn mount_of(mounts: &str, controller: &str, unified: bool) -> Option<(String, St
     })
 }
 
+/// The least of what ends the process and, in version 2, of what only slows it down: above memory.high each allocation waits for memory
+/// to be reclaimed, of which a cache has none to give (admin-guide/cgroup-v2.rst).
 fn memory_limit(dir: &Path) -> Option<usize> {
-    let text = read_first(dir, &["memory.max", "memory.limit_in_bytes"])?;
-    let bytes: u64 = text.parse().ok()?; // "max" is no limit
-    // Version 1 says "none" as the largest multiple of a page.
-    (bytes < 1 << 60).then(|| usize::try_from(bytes).ok())?
+    let limit = |names: &[&str]| {
+        let bytes: u64 = read_first(dir, names)?.parse().ok()?; // "max" is no limit
+        // Version 1 says "none" as the largest multiple of a page.
+        (bytes < 1 << 60).then(|| usize::try_from(bytes).ok())?
+    };
+    [limit(&["memory.max", "memory.limit_in_bytes"]), limit(&["memory.high"])].into_iter().flatten().min()
 }
 
 fn swap_limit(dir: &Path) -> Option<usize> {
@@ -126,10 +130,12 @@ mod tests {
             ("proc/self/cgroup", "0::/system.slice/kv.service\n"),
             ("proc/self/mountinfo", V2_MOUNT),
             ("sys/fs/cgroup/system.slice/kv.service/memory.max", "max\n"),
+            ("sys/fs/cgroup/system.slice/kv.service/memory.high", "max\n"),
             ("sys/fs/cgroup/system.slice/kv.service/cpu.max", "150000 100000\n"),
             ("sys/fs/cgroup/system.slice/kv.service/memory.swap.max", "0\n"),
             ("sys/fs/cgroup/system.slice/memory.swap.max", "max\n"),
-            ("sys/fs/cgroup/system.slice/memory.max", "2147483648\n"),
+            ("sys/fs/cgroup/system.slice/memory.max", "4294967296\n"),
+            ("sys/fs/cgroup/system.slice/memory.high", "2147483648\n"),
             ("sys/fs/cgroup/system.slice/cpu.max", "max 100000\n"),
         ]);
         assert_eq!(read(dir.path()), Limits { memory: Some(2 << 30), cpus: Some(1.5), swap: Some(0) });

@@ -23,7 +23,8 @@ pub struct Machine {
 impl Machine {
     /// Reads them all.
     pub fn probe() -> io::Result<Machine> {
-        let meminfo = fs::read_to_string("/proc/meminfo")?;
+        let meminfo = fs::read_to_string("/proc/meminfo")
+            .map_err(|error| io::Error::other(format!("/proc/meminfo: {error}. Is /proc mounted?")))?;
         let total = mem_total(&meminfo).ok_or_else(|| io::Error::other("/proc/meminfo has no MemTotal"))?;
         let limits = cgroup::read(Path::new("/"));
         let memory = limits.memory.map_or(total, |limit| limit.min(total));

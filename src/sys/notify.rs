@@ -4,6 +4,7 @@
 //! One datagram for each message to the socket that `NOTIFY_SOCKET` names, a path or (with `@`) an abstract name. Messages are rare,
 //! so nothing is kept open between them.
 
+use crate::limits;
 use std::env;
 use std::ffi::OsStr;
 use std::io;
@@ -69,7 +70,13 @@ fn message(notes: &[Note<'_>]) -> String {
         Note::Stopping => "STOPPING=1\n".to_string(),
         Note::Status(text) => {
             let words: Vec<&str> = text.split_whitespace().collect();
-            format!("STATUS={}\n", words.join(" "))
+            let mut line = words.join(" ");
+            if line.len() > limits::STATUS_BYTES {
+                let end = (0..=limits::STATUS_BYTES).rev().find(|end| line.is_char_boundary(*end));
+                line.truncate(end.unwrap_or_default());
+                line.push('…');
+            }
+            format!("STATUS={line}\n")
         }
         Note::Errno(errno) => format!("ERRNO={errno}\n"),
         Note::Watchdog => "WATCHDOG=1\n".to_string(),
@@ -100,6 +107,13 @@ mod tests {
         assert_eq!(message(&notes), "READY=1\nSTATUS=cannot listen Likely another\nERRNO=98\n");
         let notes = [Note::Stopping, Note::ExtendTimeout(Duration::from_secs(3_600)), Note::Watchdog];
         assert_eq!(message(&notes), "STOPPING=1\nEXTEND_TIMEOUT_USEC=3600000000\nWATCHDOG=1\n");
+    }
+
+    #[test]
+    fn a_long_line_is_cut_so_that_the_manager_takes_it() {
+        let long = "é".repeat(10_000);
+        let text = message(&[Note::Status(&long), Note::Errno(98)]);
+        assert!(text.len() < 4_096 && text.ends_with("é…\nERRNO=98\n"), "{} bytes", text.len());
     }
 
     #[test]

@@ -84,7 +84,7 @@ pub fn list_len(list: &str) -> Option<usize> {
     list.split(',').try_fold(0, |sum, part| {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
         let (first, last): (usize, usize) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
-        Some(sum + (last + 1).checked_sub(first)?)
+        last.checked_sub(first)?.checked_add(1)?.checked_add(sum)
     })
 }
 
@@ -94,9 +94,16 @@ mod tests {
 
     #[test]
     fn lists_are_counted() {
-        for (list, count) in
-            [("0", Some(1)), ("0-3", Some(4)), ("0-1,4,6-7", Some(5)), ("", None), ("a", None), ("3-1", None)]
-        {
+        for (list, count) in [
+            ("0", Some(1)),
+            ("0-3", Some(4)),
+            ("0-1,4,6-7", Some(5)),
+            ("", None),
+            ("a", None),
+            ("3-1", None),
+            ("0-18446744073709551615", None),
+            ("1,1-18446744073709551615", None),
+        ] {
             assert_eq!(list_len(list), count, "{list}");
         }
     }

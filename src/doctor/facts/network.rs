@@ -3,7 +3,7 @@
 use super::files::Files;
 use crate::config::Config;
 use crate::limits;
-use crate::sys::listener::{ListenOptions, Listeners, bind_one};
+use crate::sys::listener::{Listeners, bind_one};
 use crate::sys::qdisc::{self, Qdisc};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -60,8 +60,9 @@ impl Network {
 pub fn try_to_listen(config: &Config, root: &Path) -> Listening {
     let ports = std::iter::once((config.port, "--port"))
         .chain(config.own_ports.iter().map(|own| (own.port, own.flag)));
+    let retry = Duration::from_millis(limits::DOCTOR_BIND_RETRY_MS);
     let tried = ports
-        .map(|(port, port_flag)| Listeners::try_out(&listen_options(config, port, port_flag)))
+        .map(|(port, port_flag)| Listeners::try_out(&config.listen_options(port, port_flag, retry)))
         .chain(std::iter::once_with(|| {
             let admin = SocketAddr::new(config.admin_bind, config.admin_port);
             bind_one(admin, Duration::ZERO).map(|_| ())
@@ -73,18 +74,6 @@ pub fn try_to_listen(config: &Config, root: &Path) -> Listening {
         mend: failed.mend(),
         is_taken: failed.is_taken(),
         servers: Files::below(root).processes("kv-server").unwrap_or_default(),
-    }
-}
-
-fn listen_options(config: &Config, port: u16, port_flag: &'static str) -> ListenOptions {
-    ListenOptions {
-        bind: config.bind.clone(),
-        port,
-        port_flag,
-        workers: config.threads,
-        backlog: config.tcp_backlog,
-        keepalive_s: config.tcp_keepalive_s,
-        retry: Duration::from_millis(limits::DOCTOR_BIND_RETRY_MS),
     }
 }
 

@@ -46,6 +46,13 @@ fn listening(facts: &Facts, config: &Config) -> Finding {
             );
             Finding::bad(&checks::LISTEN, Severity::Hint, text, mend.clone())
         }
+        // A port below 1024, say, which only a socket unit can open. If there is none, the server says so itself, and ends.
+        Listening::Impossible { address, reason, mend, .. } if facts.place.under_systemd => {
+            let text = format!(
+                "cannot listen on {address}: {reason}. If a socket unit of systemd listens there for the server, all is well"
+            );
+            Finding::bad(&checks::LISTEN, Severity::Warning, text, mend.clone())
+        }
         Listening::Impossible { address, reason, mend, .. } => Finding::bad(
             &checks::LISTEN,
             Severity::Critical,
@@ -90,10 +97,14 @@ mod tests {
             is_taken: false,
             servers: vec![7],
         };
-        assert_eq!(
-            severity("server.listen", "", |facts| facts.network.listening = denied),
-            Severity::Critical
-        );
+        let with = |under_systemd| {
+            severity("server.listen", "--port 80", |facts| {
+                facts.network.listening = denied.clone();
+                facts.place.under_systemd = under_systemd;
+            })
+        };
+        assert_eq!(with(false), Severity::Critical);
+        assert_eq!(with(true), Severity::Warning, "a socket unit may open it");
     }
 
     #[test]

@@ -56,8 +56,8 @@ fn all_get_their_share<D: Driver>(make: impl Fn() -> D + Sync) {
     });
     let shares = shares.map(AtomicUsize::into_inner);
     assert_eq!(shares[0] + shares[1], CONNECTIONS);
-    // Half each, if nothing else runs here.
-    assert!(shares.iter().all(|share| *share >= CONNECTIONS / 4), "{shares:?}");
+    // Half each, if nothing else runs here; who was there first would have all of them without taking turns.
+    assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
 }
 
 fn who_stops_is_left_alone([mut first, mut second]: [impl Driver; 2]) {

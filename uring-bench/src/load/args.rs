@@ -60,8 +60,8 @@ pub struct LoadArgs {
     /// For servers with users
     #[arg(long, requires = "password", value_name = "NAME")]
     pub user: Option<String>,
-    /// For servers that want one
-    #[arg(long, value_name = "PASSWORD")]
+    /// For servers that want one; command lines are public on their machine, the environment is not
+    #[arg(long, env = "URING_BENCH_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub password: Option<String>,
 }
 
