@@ -97,7 +97,8 @@ checks! {
     AVAILABLE "memory.available" Memory true
         "If the memory is not there when the cache fills, the kernel swaps, or kills the largest process, which is this one." "";
     HUGE_PAGES "memory.huge_pages" Memory true
-        "A cache reads all over its memory: with small pages most reads miss the processor's table of pages as well." "";
+        "A cache reads all over its memory: with small pages most reads miss the processor's table of pages as well."
+        "On a virtual machine no difference was seen.";
     SWAP "memory.swap" Memory true
         "A key that lies in swap is read in milliseconds instead of microseconds, and all clients of its worker wait for it." "";
     OVERCOMMIT "memory.overcommit" Memory true
@@ -118,7 +119,8 @@ checks! {
         "Programs, or virtual machines, on the same processor may read what they should not. It costs no speed." "";
     BACKLOG "network.backlog" Network false
         "The kernel cuts --tcp-backlog to net.core.somaxconn. When many clients connect at once, those beyond it are dropped and try again \
-         after a second." "";
+         after a second."
+        "With 128, the last of 5,000 clients that connect at once was answered after 2.1 s, with 4096 after 0.6 s.";
     QDISC "network.qdisc" Network true
         "BBR sends at a pace of its own. fq keeps that pace for all connections together and fairly; without it each connection has a timer."
         "";
@@ -132,8 +134,34 @@ checks! {
 }
 
 /// What a setting of sysctl/90-kv-cache.conf costs where it is not kept, measured.
-pub const MEASURED_SETTINGS: &[(&str, &str)] =
-    &[("kernel.io_uring_disabled", "On epoll the server is 6 to 16 % slower.")];
+/// docs/tuning.md says how, and for whom it matters.
+pub const MEASURED_SETTINGS: &[(&str, &str)] = &[
+    ("kernel.io_uring_disabled", "On epoll the server is 6 to 16 % slower."),
+    (
+        "net.ipv4.tcp_slow_start_after_idle",
+        "A reply of 256 KiB over 20 ms took 109 ms after a pause, with 0 it took 22 ms.",
+    ),
+    (
+        "net.ipv4.tcp_congestion_control",
+        "Where 1 % of the packets is lost, values of 256 KiB came with 6 Mbit/s by CUBIC and 31 by BBR; where none is, with the same.",
+    ),
+    (
+        "net.ipv4.tcp_rmem",
+        "Over 100 ms one connection wrote 206 Mbit/s with the old ceilings, 580 with these at both ends.",
+    ),
+    (
+        "net.ipv4.tcp_wmem",
+        "Over 100 ms one connection read 207 Mbit/s with the old ceilings, 620 with these at both ends.",
+    ),
+    (
+        "net.core.somaxconn",
+        "With 128, the last of 5,000 clients that connect at once was answered after 2.1 s, with 4096 after 0.6 s.",
+    ),
+    (
+        "net.ipv4.tcp_tw_reuse",
+        "On a machine whose clients connect for each request: 92 connections per second after a minute, with 1 and this file's ports 7,250.",
+    ),
+];
 
 #[cfg(test)]
 mod tests {
