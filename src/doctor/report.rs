@@ -153,7 +153,7 @@ pub fn sample() -> Report {
             &checks::RING,
             Severity::Warning,
             refused,
-            "docker run --security-opt seccomp=seccomp.json",
+            "docker run --security-opt seccomp=deploy/seccomp.json",
         ),
         mended_outside,
         Finding::unseen(&checks::GOVERNOR, "the kernel has no say here"),

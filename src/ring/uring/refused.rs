@@ -91,7 +91,7 @@ impl StartError {
             }
             StartError::Forbidden { .. } => {
                 "run with a profile that also allows io_uring_setup, io_uring_enter and io_uring_register: \
-                 docker run --security-opt seccomp=seccomp.json"
+                 docker run --security-opt seccomp=deploy/seccomp.json"
             }
             StartError::Absent { .. } | StartError::TooOld { .. } => "install a kernel of 6.1 or later",
             StartError::Memlock { .. } => {
@@ -148,7 +148,7 @@ mod tests {
     #[test]
     fn a_call_that_a_new_kernel_lacks_is_hidden_by_a_profile() {
         let hidden = StartError::absent("6.18.44-generic").to_string();
-        assert!(hidden.contains("(ENOSYS)") && hidden.contains("seccomp=seccomp.json"), "{hidden}");
+        assert!(hidden.contains("(ENOSYS)") && hidden.contains("seccomp=deploy/seccomp.json"), "{hidden}");
         let eperm = StartError::Forbidden { errno: "EPERM" }.to_string();
         assert_eq!(hidden.replace("ENOSYS", "EPERM"), eperm, "one line for both");
         let old = StartError::absent("4.19.0").to_string();
