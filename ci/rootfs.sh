@@ -23,7 +23,9 @@ tarball=.ci/cache/rootfs/$suite-$(printf '%s' "$packages" | sha256sum | cut -c1-
 if [ ! -f "$tarball" ]; then
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
-    options=(--variant=minbase)
+    # Packages that several of these systems have are fetched once.
+    mkdir -p .ci/cache/debs
+    options=(--variant=minbase "--cache-dir=$PWD/.ci/cache/debs")
     [ -z "$packages" ] || options+=("--include=$packages")
     if ! debootstrap "${options[@]}" "$suite" "$work/root" "$mirror" >"$work/log" 2>&1; then
         tail -n 20 "$work/log" "$work/root/debootstrap/debootstrap.log" >&2 || true
