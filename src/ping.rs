@@ -125,7 +125,11 @@ impl Conversation {
                 return Err(io::Error::from(ErrorKind::TimedOut));
             }
             self.stream.get_ref().set_read_timeout(Some(left))?;
-            let come = self.stream.fill_buf()?;
+            let come = match self.stream.fill_buf() {
+                // Not restarted by itself where a timeout is set (signal(7)).
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                come => come?,
+            };
             let end = come.iter().position(|byte| *byte == b'\n').map_or(come.len(), |at| at + 1);
             if end == 0 {
                 break;
