@@ -4,21 +4,15 @@
 import signal
 import socket
 import sys
+import threading
 import time
 
 counts = {"answered": 0, "refused": 0, "broken": 0}
 longest = 0.0
-running = True
-
-
-def end(*_):
-    global running
-    running = False
-
-
-signal.signal(signal.SIGTERM, end)
+ended = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: ended.set())
 port, pause = int(sys.argv[1]), float(sys.argv[2])
-while running:
+while not ended.wait(pause):
     began = time.monotonic()
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
@@ -29,7 +23,6 @@ while running:
     except OSError:
         counts["broken"] += 1
     longest = max(longest, time.monotonic() - began)
-    time.sleep(pause)
 for name, count in counts.items():
     print(name, count)
 print(f"longest wait {longest:.2f} s")
