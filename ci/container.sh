@@ -11,6 +11,8 @@ cd "$(dirname "$0")/.."
 
 profile=${1:-fast}
 ci/setup.sh
+# shellcheck source=ci/lib.sh
+. ci/lib.sh
 work=$PWD/target/container
 cache=$PWD/.ci/cache/container
 image=localhost/kv-cache
@@ -88,8 +90,7 @@ inspect() {
 memlock=$(ulimit -Hl)
 [ "$memlock" = unlimited ] && memlock=-1 || memlock=$((memlock * 1024))
 limits=(--ulimit "memlock=$memlock:$memlock" --ulimit "nofile=$(ulimit -Hn):$(ulimit -Hn)" --ulimit nproc=4096:4096)
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
-admin=$(python3 -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
+port=$(free_port) admin=$(free_port)
 
 # serve NAME [PODMAN-FLAGS]: starts the image and waits for it. The port comes by the environment, the rest by flags.
 serve() {
